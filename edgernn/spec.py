@@ -1,0 +1,246 @@
+"""The streaming contract that every model file carries under the key `edgernn.spec`.
+
+A streaming model is a step function `(frames, state) -> (frames, state')`. A frame is one index of an input's time
+axis. `hop` frames go in per step. Stream frame `j` of an output, counted from reset, is frame `j - delay` of the
+whole-sequence run; a sequence of `T` input frames has `(T + offset) // period` frames at an output.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgernn.errors import SpecError
+
+SPEC_VERSION = 1
+SPEC_KEY = "edgernn.spec"
+DTYPES = ("float32", "int64", "int32", "bool", "uint8", "int8", "int16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """One input of the step function.
+
+    The file's tensor is `[hop, …]`; arrays at the API are `[frames, …frame]`: the same memory without the batch axis.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]  # tensor in the file; shape[0] == hop
+    batch_axis: int | None  # axis of `shape`, of size 1, that arrays at the API leave out
+    time_axis: int = 0
+    hop: int = 1
+    rate_hz: float | None = None
+
+    @property
+    def frame(self) -> tuple[int, ...]:
+        """Shape of one frame at the API."""
+        return _frame(self.shape, self.batch_axis)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSpec:
+    """One output of the step function; `shape[0]` frames leave per step."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]  # tensor in the file; shape[0] == frames per step
+    batch_axis: int | None
+    time_axis: int = 0
+    period: int = 1  # input frames per output frame
+    offset: int = 0  # a sequence of T input frames has (T + offset) // period output frames
+    delay: int = 0  # output frames
+    receptive_field: int | None = None  # input frames that one output frame depends on; None: all since reset
+    newest: bool = False  # the module returned only its newest frame; the stream has one per step
+    rate_hz: float | None = None
+
+    @property
+    def frame(self) -> tuple[int, ...]:
+        """Shape of one frame at the API."""
+        return _frame(self.shape, self.batch_axis)
+
+    def length(self, frames: int) -> int:
+        """Frames that a whole-sequence run over `frames` input frames has at this output."""
+        return max(0, (frames + self.offset) // self.period)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSpec:
+    """A pair of tensors: what the step returns as `output` goes in as `input` of the next step."""
+
+    input: str
+    output: str
+    shape: tuple[int, ...]
+    dtype: str
+    init: float | int | str  # one number for all elements, or the little-endian bytes as base64
+
+    def initial(self) -> npt.NDArray[Any]:
+        """The state after reset, `shape`."""
+        if not isinstance(self.init, str):
+            return np.full(self.shape, self.init, self.dtype)
+        raw = base64.b64decode(self.init, validate=True)
+        return np.frombuffer(raw, np.dtype(self.dtype).newbyteorder("<")).reshape(self.shape).astype(self.dtype)
+
+    @staticmethod
+    def encode(value: npt.NDArray[Any]) -> float | int | str:
+        """The `init` field for an initial value: a number when all elements are equal."""
+        first = value.reshape(-1)[0].item() if value.size else 0
+        if value.size == 0 or bool((value == first).all()):
+            return first  # type: ignore[no-any-return]
+        little = np.ascontiguousarray(value, np.dtype(value.dtype).newbyteorder("<"))
+        return base64.b64encode(little.tobytes()).decode("ascii")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSpec:
+    """The contract of one model file. It names no time, path, host or user: equal inputs give equal bytes."""
+
+    name: str
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+    states: tuple[StateSpec, ...]
+    hop: int  # input frames per step
+    delay: int  # largest delay of an output, in its frames
+    latency: int  # input frames: largest delay * period + hop - 1
+    receptive_field: int | None  # input frames; None: all since reset
+    mode: str = "stream"
+    # int64 scalar input, or None: input frames from the start of this step to the end of the sequence; LEFT_UNKNOWN
+    # while the end is not known. It falls by `hop` with each step after the end was announced.
+    frames_left: str | None = None
+    spec_version: int = SPEC_VERSION
+    model_version: str = "1"
+    min_engine: str | None = None
+    labels: tuple[str, ...] = ()
+    meta: Mapping[str, str] = field(default_factory=dict)
+    proof: Mapping[str, Any] = field(default_factory=dict)
+    content_sha256: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The contract as one line of JSON with sorted keys."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, place: str = "") -> StreamSpec:
+        """Read a contract.
+
+        Raises `SpecError` when `text` is no JSON, misses a field, has one of the wrong type or an unknown one, or is
+        of another version.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise SpecError(f"the streaming contract is not JSON ({error})", place=place) from None
+        if not isinstance(data, dict):
+            raise SpecError("the streaming contract is not a JSON object", place=place)
+        version = data.get("spec_version")
+        if version != SPEC_VERSION:
+            raise SpecError(
+                f"the streaming contract has version {version!r}; this edgernn reads version {SPEC_VERSION}",
+                place=place,
+                hint="update edgernn, or export the model again with this version",
+            )
+        spec = typing.cast(StreamSpec, _build(cls, data, "spec", place))
+        _validate(spec, place)
+        return spec
+
+    def with_hash(self, content_sha256: str) -> StreamSpec:
+        """The same contract for a file whose content has this hash."""
+        return replace(self, content_sha256=content_sha256)
+
+
+LEFT_UNKNOWN = 2**40  # far beyond any delay, and far from overflow after adding offsets
+
+
+def _frame(shape: tuple[int, ...], batch_axis: int | None) -> tuple[int, ...]:
+    return tuple(size for axis, size in enumerate(shape) if axis not in (0, batch_axis))
+
+
+def _build(cls: type[Any], data: Mapping[str, Any], where: str, place: str) -> Any:
+    hints = typing.get_type_hints(cls)
+    names = {f.name for f in fields(cls)}
+    unknown = sorted(set(data) - names)
+    if unknown:
+        raise SpecError(f"the streaming contract has an unknown field `{where}.{unknown[0]}`", place=place)
+    values = {}
+    for f in fields(cls):
+        if f.name in data:
+            values[f.name] = _convert(hints[f.name], data[f.name], f"{where}.{f.name}", place)
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise SpecError(f"the streaming contract misses a field of `{where}` ({error})", place=place) from None
+
+
+def _convert(hint: Any, value: Any, where: str, place: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        for option in args:
+            try:
+                return _convert(option, value, where, place)
+            except SpecError:
+                continue
+    elif hint is type(None) and value is None:
+        return None
+    elif origin is tuple and isinstance(value, list):
+        return tuple(_convert(args[0], item, where, place) for item in value)
+    elif origin is Mapping and isinstance(value, dict):
+        return value
+    elif isinstance(hint, type) and hasattr(hint, "__dataclass_fields__") and isinstance(value, dict):
+        return _build(hint, value, where, place)
+    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    elif hint in (int, str) and type(value) is hint:
+        return value
+    elif hint is bool and isinstance(value, bool):
+        return value
+    raise SpecError(f"`{where}` of the streaming contract is {value!r:.60}", place=place)
+
+
+def _validate(spec: StreamSpec, place: str) -> None:
+    """Raise `SpecError` unless the parts of `spec` agree with each other."""
+
+    def require(condition: bool, text: str) -> None:
+        if not condition:
+            raise SpecError(f"the streaming contract is inconsistent: {text}", place=place)
+
+    require(spec.hop >= 1, "`hop` is below 1")
+    require(bool(spec.inputs) and bool(spec.outputs), "no inputs or no outputs")
+    for port in (*spec.inputs, *spec.outputs):
+        require(port.dtype in DTYPES, f"dtype {port.dtype!r} of `{port.name}`")
+        require(bool(port.shape) and all(size >= 1 for size in port.shape), f"shape of `{port.name}`")
+        require(port.time_axis == 0, f"time axis of `{port.name}`")
+        axis = port.batch_axis
+        require(axis is None or (0 < axis < len(port.shape) and port.shape[axis] == 1), f"batch axis of `{port.name}`")
+    for source in spec.inputs:
+        require(source.hop == spec.hop == source.shape[0], f"hop of `{source.name}`")
+    for output in spec.outputs:
+        require(output.period >= 1 and output.delay >= 0, f"period or delay of `{output.name}`")
+        require(output.shape[0] * output.period == spec.hop, f"frames per step of `{output.name}`")
+    for state in spec.states:
+        require(state.dtype in DTYPES, f"dtype {state.dtype!r} of `{state.input}`")
+        require(all(size >= 0 for size in state.shape), f"shape of `{state.input}`")
+        require(_init_fits(state), f"initial value of `{state.input}`")
+    names = [port.name for port in (*spec.inputs, *spec.outputs)]
+    names += [name for state in spec.states for name in (state.input, state.output)]
+    require(len(set(names)) == len(names), "a name is used twice")
+
+
+def _init_fits(state: StateSpec) -> bool:
+    if not isinstance(state.init, str):
+        return math.isfinite(state.init)
+    try:
+        raw = base64.b64decode(state.init, validate=True)
+    except binascii.Error:
+        return False
+    return len(raw) == math.prod(state.shape) * np.dtype(state.dtype).itemsize
