@@ -1,0 +1,54 @@
+"""The step operations, one file each: definition, shape rule, float reference."""
+
+from edgernn.ops.arithmetic import Binary, Clip, Unary, Where
+from edgernn.ops.conv1d import Conv1d
+from edgernn.ops.cumsum import CumSum
+from edgernn.ops.embedding import Embedding
+from edgernn.ops.frame_index import FrameIndex
+from edgernn.ops.gru import GRU
+from edgernn.ops.history import History
+from edgernn.ops.layout import Cast, Concat, Expand, Fill, Gather, PadFeatures, Reshape, Slice, Transpose
+from edgernn.ops.linear import Linear, MatMul
+from edgernn.ops.lstm import LSTM
+from edgernn.ops.norm import BatchNorm, LayerNorm
+from edgernn.ops.reduce import Reduce
+from edgernn.ops.reflect import Reflect
+from edgernn.ops.rnn import RNN
+from edgernn.ops.softmax import Softmax
+from edgernn.ops.stft import STFT
+from edgernn.ops.validity import CountSteps, Mask, Validity
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "STFT",
+    "BatchNorm",
+    "Binary",
+    "Cast",
+    "Clip",
+    "Concat",
+    "Conv1d",
+    "CountSteps",
+    "CumSum",
+    "Embedding",
+    "Expand",
+    "Fill",
+    "FrameIndex",
+    "Gather",
+    "History",
+    "LayerNorm",
+    "Linear",
+    "Mask",
+    "MatMul",
+    "PadFeatures",
+    "Reduce",
+    "Reflect",
+    "Reshape",
+    "Slice",
+    "Softmax",
+    "Transpose",
+    "Unary",
+    "Validity",
+    "Where",
+]

@@ -1,0 +1,290 @@
+"""Capture a module with `torch.export` at two lengths; the shapes that differ show where time is.
+
+`torch.export` at a static length keeps recurrent layers whole and loses nothing; with a dynamic time axis it freezes
+or unrolls them (docs/why-not-torch-onnx-export.md). So the example is cut or repeated to two lengths and the two
+graphs are compared node by node. A graph that itself changes with the length is a Python loop over time.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.export.graph_signature import InputKind, OutputKind
+
+from edgernn.errors import ExportError, UnsupportedError
+
+Shape = tuple[int, ...]
+LOOP_HINT = "wrap the cell as `edgernn.nn.Recurrent(cell)`, or use nn.RNN, nn.GRU or nn.LSTM"
+_FLOATS = (torch.float32,)
+_INTEGERS = (torch.int64, torch.int32)
+
+
+@dataclass(frozen=True)
+class TimedInput:
+    """An argument of `forward` that has frames."""
+
+    name: str
+    position: int  # in the flattened example
+    axis: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported: something to call, its example as a flat list, and which of its inputs have a time axis."""
+
+    module: nn.Module
+    example: tuple[torch.Tensor, ...]
+    timed: tuple[TimedInput, ...]
+
+    @property
+    def length(self) -> int:
+        """Frames of the example."""
+        first = self.timed[0]
+        return int(self.example[first.position].shape[first.axis])
+
+    def example_of(self, length: int) -> tuple[torch.Tensor, ...]:
+        """The example cut or repeated to `length` frames."""
+        tensors = list(self.example)
+        for item in self.timed:
+            whole = tensors[item.position]
+            index = torch.arange(length) % whole.shape[item.axis]
+            tensors[item.position] = whole.index_select(item.axis, index)
+        return tuple(tensors)
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A module as two `torch.export` graphs that agree but for their length."""
+
+    source: Source
+    lengths: tuple[int, int]
+    graphs: tuple[fx.Graph, fx.Graph]
+    roots: tuple[nn.Module, nn.Module]  # where a graph's `get_attr` nodes look
+    constants: dict[str, torch.Tensor]  # placeholder name → parameter, buffer or constant
+    targets: dict[str, str]  # placeholder name → name in the module's state_dict
+    inputs: dict[str, int]  # placeholder name → position in the flattened example
+    outputs: tuple[tuple[str, fx.Node], ...]  # name → node, in the order the module returns them
+    second: dict[str, fx.Node]  # node name at the first length → its twin at the second
+
+    def shape(self, node: fx.Node) -> Any:
+        """Shape (or list of shapes) of a node at the first length."""
+        return _shape(node.meta.get("val"))
+
+    def twin_shape(self, node: fx.Node) -> Any:
+        """Shape (or list of shapes) of a node at the second length."""
+        return _shape(self.second[node.name].meta.get("val"))
+
+    def period(self, before: int, after: int) -> Fraction:
+        """Input frames per frame of a value with these lengths at the two captured lengths."""
+        return Fraction(self.lengths[1] - self.lengths[0], after - before)
+
+
+def describe(module: nn.Module, example: Any, time_axis: int | Sequence[int | None]) -> Source:
+    """Find the timed inputs among the example's tensors.
+
+    `example` is a tensor or a tuple of them, as `module(*example)` takes. `time_axis` is the position of time in
+    every input, or one entry per input (None for one without frames, such as an initial state). Raises `ExportError`
+    for inputs that are no float32 or integer tensors, or that disagree on their length.
+    """
+    tensors = (example,) if isinstance(example, torch.Tensor) else tuple(example)
+    names = _argument_names(module, len(tensors))
+    for name, tensor in zip(names, tensors, strict=True):
+        if not isinstance(tensor, torch.Tensor):
+            raise ExportError(f"the example holds a {type(tensor).__name__}, not a tensor", place=name)
+        if tensor.dtype not in _FLOATS + _INTEGERS:
+            kinds = "float32, int64 or int32"
+            raise ExportError(f"the example is {tensor.dtype}, not {kinds}", place=name, hint="export `module.float()`")
+    axes = [time_axis] * len(tensors) if isinstance(time_axis, int) else list(time_axis)
+    if len(axes) != len(tensors):
+        raise ExportError(f"{len(axes)} time axes for {len(tensors)} inputs")
+    timed: list[TimedInput] = []
+    for position, (name, tensor, axis) in enumerate(zip(names, tensors, axes, strict=True)):
+        if axis is None or (isinstance(time_axis, int) and position > 0 and not _same_length(tensor, axis, timed, tensors)):
+            continue
+        if not -tensor.ndim <= axis < tensor.ndim:
+            raise ExportError(f"time axis {axis} of an example with shape {list(tensor.shape)}", place=name)
+        timed.append(TimedInput(name, position, axis % tensor.ndim))
+    if not timed:
+        raise ExportError("no input has a time axis", hint="name it: `time_axis=1` or `--time-axis 1`")
+    lengths = {int(tensors[item.position].shape[item.axis]) for item in timed}
+    if len(lengths) > 1:
+        raise ExportError(f"the inputs have {sorted(lengths)} frames; a stream takes them in step")
+    if lengths.pop() < 2:
+        raise ExportError("the example has fewer than 2 frames", hint="give an example of a few dozen frames")
+    return Source(module, tensors, tuple(timed))
+
+
+def capture(source: Source) -> Captured:
+    """Capture `source` at its example's length and at one that is two hops longer.
+
+    Raises `ExportError` when `torch.export` fails and `UnsupportedError` when the graph changes with the length.
+    """
+    first = source.length
+    short = _export(source, first)
+    second = first + 2 * _stride_bound(short.graph)
+    long = _export(source, second)
+    twins = _pair(short.graph, long.graph, first, second)
+    constants, targets, inputs = {}, {}, {}
+    user = 0
+    state = {**dict(short.named_parameters()), **dict(short.named_buffers()), **short.constants}
+    for item in short.graph_signature.input_specs:
+        name = item.arg.name
+        if item.kind is InputKind.USER_INPUT:
+            inputs[name] = user
+            user += 1
+        elif item.target is not None and isinstance(state.get(item.target), torch.Tensor):
+            constants[name] = state[item.target].detach()
+            targets[name] = item.target
+    return Captured(
+        source=source,
+        lengths=(first, second),
+        graphs=(short.graph, long.graph),
+        roots=(short.graph_module, long.graph_module),
+        constants=constants,
+        targets=targets,
+        inputs=inputs,
+        outputs=_outputs(short),
+        second=twins,
+    )
+
+
+def quietly(call: Callable[[], Any]) -> Any:
+    """Run `call` without the warnings that torch gives for its own internals while it exports."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The tensor attributes? self")
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\..*")
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\..*")
+        warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
+        return call()
+
+
+def _export(source: Source, length: int) -> torch.export.ExportedProgram:
+    example = source.example_of(length)
+    try:
+        return quietly(lambda: torch.export.export(source.module, example, strict=False))  # type: ignore[no-any-return]
+    except ExportError:
+        raise
+    except Exception as error:
+        raise ExportError(
+            f"`torch.export` failed at {length} frames: {_first_line(error)}", hint=_export_hint(str(error))
+        ) from error
+
+
+def _export_hint(message: str) -> str:
+    if "PackedSequence" in message or "FakeTensor" in message and "zeros()" in message:
+        return "export the model without pack_padded_sequence: a stream has no padding"
+    if "data-dependent" in message or "Could not guard" in message:
+        return "the forward branches on values; make it the same operations for every input"
+    return "the module must run under torch.export; check `torch.export.export(module, example, strict=False)`"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{type(error).__name__}: {lines[0]}"
+
+
+def _pair(short: fx.Graph, long: fx.Graph, first: int, second: int) -> dict[str, fx.Node]:
+    a, b = list(short.nodes), list(long.nodes)
+    if len(a) != len(b) or any(x.target != y.target and x.op == "call_function" for x, y in zip(a, b, strict=False)):
+        place = next((module_path(x) for x, y in zip(a, b, strict=False) if x.target != y.target), "")
+        raise UnsupportedError(
+            f"the graph changes with the length ({len(a)} nodes at {first} frames, {len(b)} at {second}):"
+            " a Python loop over time",
+            place=place,
+            hint=LOOP_HINT,
+        )
+    return {x.name: y for x, y in zip(a, b, strict=True)}
+
+
+def module_path(node: fx.Node) -> str:
+    """Path of the innermost module a node comes from, "" for the outermost."""
+    stack = node.meta.get("nn_module_stack") or {}
+    entry = list(stack.values())[-1] if stack else ("",)
+    return str(entry[0])
+
+
+def op_name(node: fx.Node) -> str:
+    """The operation of a node, as `conv1d.default`."""
+    target = str(node.target)
+    return target.removeprefix("aten.") if not callable(node.target) or target.startswith("aten.") else _name(node.target)
+
+
+def _name(target: Any) -> str:
+    return str(getattr(target, "__name__", target))
+
+
+def _stride_bound(graph: fx.Graph) -> int:
+    """A multiple of the model's hop: the product of all strides, hops of transforms and foldings of time."""
+    bound = 1
+    for node in graph.nodes:
+        name = op_name(node).split(".")[0]
+        if name in ("conv1d", "conv2d"):
+            stride = node.args[3] if len(node.args) > 3 else 1
+            bound *= math.prod(stride) if isinstance(stride, (list, tuple)) else int(stride)
+        elif name == "stft":
+            bound *= int(node.args[2] or node.args[1] // 4)
+        elif name in ("view", "reshape", "unflatten"):
+            bound *= _folding(_shape(node.args[0].meta["val"]), _shape(node.meta["val"]))
+        elif name == "slice":
+            bound *= int(node.args[4]) if len(node.args) > 4 else 1
+    return bound
+
+
+def _folding(before: Shape, after: Shape) -> int:
+    """How many elements of an axis of `before` a reshape may put into one element of an axis of `after`."""
+    factors = {
+        size // other
+        for size in before
+        for other in after
+        if 1 < other < size and size % other == 0 and size not in after and other not in before
+    }
+    return math.lcm(*factors) if factors else 1
+
+
+def _outputs(program: torch.export.ExportedProgram) -> tuple[tuple[str, fx.Node], ...]:
+    result = next(node for node in program.graph.nodes if node.op == "output")
+    nodes = [
+        node
+        for node, item in zip(result.args[0], program.graph_signature.output_specs, strict=True)
+        if item.kind is OutputKind.USER_OUTPUT
+    ]
+    names = _output_names(program, len(nodes))
+    for name, node in zip(names, nodes, strict=True):
+        if not isinstance(node, fx.Node):
+            raise ExportError(f"the module returns {node!r}, not a tensor", place=name)
+    return tuple(zip(names, nodes, strict=True))
+
+
+def _output_names(program: torch.export.ExportedProgram, count: int) -> list[str]:
+    """`output`, the keys of a returned dict, or `output_0`, `output_1`, …"""
+    spec = program.call_spec.out_spec
+    if spec is not None and spec.type is dict and spec.num_children == count:
+        return [str(key) for key in spec.context]
+    return ["output"] if count == 1 else [f"output_{index}" for index in range(count)]
+
+
+def _shape(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return [_shape(item) for item in value]
+    return tuple(int(size) for size in value.shape) if isinstance(value, torch.Tensor) else ()
+
+
+def _argument_names(module: nn.Module, count: int) -> list[str]:
+    code = module.forward.__code__  # type: ignore[union-attr]
+    names = list(code.co_varnames[1 : code.co_argcount])
+    return [names[index] if index < len(names) else f"input_{index}" for index in range(count)]
+
+
+def _same_length(tensor: torch.Tensor, axis: int, timed: list[TimedInput], tensors: Sequence[torch.Tensor]) -> bool:
+    """Whether a further input, whose time axis was not named on its own, has as many frames as the first."""
+    if not timed or not -tensor.ndim <= axis < tensor.ndim:
+        return False
+    first = timed[0]
+    return tensor.shape[axis] == tensors[first.position].shape[first.axis]

@@ -1,0 +1,64 @@
+"""Streaming rules, one small function per operation, in one file per family.
+
+A rule takes the translator, the node, and the operation's own arguments with symbols in the place of tensors; it adds
+step operations and gives the node's symbol. `@rule("conv1d.default")` registers it by its `aten` name. A file of this
+folder is found by being listed here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+Rule = Callable[..., Any]
+
+FAMILIES = (
+    "arithmetic",
+    "composed",
+    "conv",
+    "embedding",
+    "joining",
+    "layout",
+    "linear",
+    "norm",
+    "passing",
+    "recurrent",
+    "reduce",
+    "scan",
+    "spectrum",
+    "time",
+)
+
+_RULES: dict[str, Rule] = {}
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Register a function as the rule of these operations."""
+
+    def register(function: Rule) -> Rule:
+        for name in names:
+            if name in _RULES:
+                raise ValueError(f"two rules for {name}")
+            _RULES[name] = function
+        return function
+
+    return register
+
+
+def find_rule(name: str) -> Rule | None:
+    """The rule of an operation, by its `aten` name."""
+    return _all().get(name)
+
+
+def rule_names() -> tuple[str, ...]:
+    """Every operation that has a rule."""
+    return tuple(sorted(_all()))
+
+
+@cache
+def _all() -> dict[str, Rule]:
+    for family in FAMILIES:
+        importlib.import_module(f"{__name__}.{family}")
+    return _RULES

@@ -1,0 +1,228 @@
+"""Operations that only move elements: reshapes, transposes, slices and selections."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import fx
+
+from edgernn import ops
+from edgernn.errors import UnsupportedError
+from edgernn.export.rules import rule
+from edgernn.export.symbols import Const, FinalState, Pad, Shape, Timed, frame_shape
+from edgernn.program import Timing
+
+if TYPE_CHECKING:
+    from edgernn.export.streaming import Translator
+
+
+def reshape_value(t: Translator, name: str, value: str, shape: Shape, timing: Timing) -> str:
+    """A value as `shape`: itself where it has that shape, and one reshape where several follow each other."""
+    earlier = t.builder.producer(value)
+    if isinstance(earlier, ops.Reshape):
+        value = earlier.x
+    if t.builder.shape(value) == shape:
+        return value
+    return t.add(ops.Reshape, name, timing, x=value, shape=shape)
+
+
+@rule(
+    "view.default",
+    "reshape.default",
+    "_unsafe_view.default",
+    "flatten.using_ints",
+    "unflatten.int",
+    "squeeze.dim",
+    "squeeze.default",
+    "squeeze.dims",
+    "unsqueeze.default",
+)
+def reshape(t: Translator, node: fx.Node, x: Timed, *_: Any) -> Timed:
+    """Any change of shape that keeps each frame's elements together, or folds `k` frames into one."""
+    shape: Shape = t.shape(node)
+    axis = t.axis(node)
+    if x.axis is None:
+        value = reshape_value(t, t.name(node), x.value, (t.frames(x.timing), *shape), x.timing)
+        return t.symbol(value, shape, None, x.timing, newest=True)
+    if axis is None:
+        raise UnsupportedError("folds all frames into features", hint="keep time as an axis of its own")
+    sides = [(math.prod(s[:a]), s[a], math.prod(s[a + 1 :])) for s, a in ((x.shape, x.axis), (shape, axis))]
+    (ahead, length, behind), (new_ahead, new_length, new_behind) = sides
+    if (ahead, behind) == (new_ahead, new_behind):
+        frame = frame_shape(shape, axis) + ((2,) if x.complex else ())
+        value = reshape_value(t, t.name(node), x.value, (t.frames(x.timing), *frame), x.timing)
+        return replace(x, value=value, shape=shape, axis=axis)
+    if ahead == new_ahead == 1 and length % new_length == 0 and behind * (length // new_length) == new_behind:
+        return _fold(t, node, t.settle(x), length // new_length, shape, axis)
+    raise UnsupportedError(
+        "mixes frames with features", hint="reshape each frame's own axes only, or fold k frames: x.view(1, T // k, -1)"
+    )
+
+
+def _fold(t: Translator, node: fx.Node, x: Timed, count: int, shape: Shape, axis: int) -> Timed:
+    """`count` frames side by side as one."""
+    x = t.delay(x, -x.timing.delay % count)
+    timing = x.timing
+    field = timing.receptive_field
+    folded = Timing(
+        period=timing.period * count,
+        offset=timing.offset,
+        delay=timing.delay // count,
+        receptive_field=None if field is None else field + (count - 1) * timing.period,
+    )
+    frames = (t.frames(timing) // count, *frame_shape(shape, axis))
+    return t.symbol(t.add(ops.Reshape, t.name(node), folded, x=x.value, shape=frames), shape, axis, folded)
+
+
+@rule("transpose.int", "permute.default", "t.default", "swapaxes.default", "movedim.int", "numpy_T.default", "mT.default")
+def transpose(t: Translator, node: fx.Node, x: Timed, *arguments: Any) -> Timed:
+    """Axes in another order; moving only time or axes of size 1 costs nothing."""
+    order = _order(node, len(x.shape), arguments)
+    shape = tuple(x.shape[axis] for axis in order)
+    axis = None if x.axis is None else order.index(x.axis)
+    axes = (0, *(x.dim(old) for old in order if old != x.axis))
+    if x.complex:
+        axes = (*axes, len(axes))
+    full = t.builder.shape(x.value)
+    moved = [old for old in axes if full[old] != 1]
+    if moved == sorted(moved):
+        value = reshape_value(t, t.name(node), x.value, tuple(full[old] for old in axes), x.timing)
+    else:
+        value = t.add(ops.Transpose, t.name(node), x.timing, x=x.value, axes=axes)
+    return replace(x, value=value, shape=shape, axis=axis)
+
+
+def _order(node: fx.Node, rank: int, arguments: tuple[Any, ...]) -> list[int]:
+    name = str(node.target).split(".")[1]
+    order = list(range(rank))
+    if name == "permute":
+        return [axis % rank for axis in arguments[0]]
+    if name == "numpy_T":
+        return order[::-1]
+    a, b = (0, 1) if name == "t" else (-2, -1) if name == "mT" else arguments
+    if name == "movedim":
+        order.insert(b % rank, order.pop(a % rank))
+    elif rank > 1:
+        order[a % rank], order[b % rank] = order[b % rank], order[a % rank]
+    return order
+
+
+@rule("slice.Tensor")
+def slice_(
+    t: Translator,
+    node: fx.Node,
+    x: Timed,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> Timed:
+    """A part of an axis. Over time: all but some frames at the ends, every k-th frame, or the newest."""
+    size = x.shape[dim]
+    begin, stop, _ = slice(start, end).indices(size)
+    if x.axis is None or dim % len(x.shape) != x.axis:
+        x = t.settle(x)
+        value = t.add(
+            ops.Slice, t.name(node), x.timing, x=x.value, axis=x.dim(dim), start=begin, end=stop, stride=step
+        )
+        return t.result(node, value, x)
+    if t.axis(node) is None:
+        if (begin, stop) != (size - 1, size):
+            raise UnsupportedError(
+                f"takes {stop - begin} frames at a fixed place of the sequence",
+                hint="a stream has every frame or the newest one: `y[:, -1:]`",
+            )
+        x = t.settle(x)
+        frame = x.frame
+        value = reshape_value(
+            t, t.name(node), x.value, (t.frames(x.timing), *frame[: x.axis], 1, *frame[x.axis :]), x.timing
+        )
+        return t.symbol(value, t.shape(node), None, x.timing, newest=True)
+    second = t.captured.twin_shape(_argument(node))[x.axis]
+    length, twin = t.shape(node)[x.axis], t.captured.twin_shape(node)[x.axis]
+    after = size - stop
+    if -(-(stop - begin) // step) != length or -(-(second - after - begin) // step) != twin:
+        raise UnsupportedError("cuts a part of the sequence whose end moves with the length in another way")
+    cut = x.padded(Pad(-begin, -after), (*x.shape[: x.axis], stop - begin, *x.shape[x.axis + 1 :]))
+    if step == 1:
+        return cut
+    # every k-th frame is a window of one frame with stride k
+    window = t.window(cut, 1, step, Pad(0, 0), t.name(node))
+    value = t.add(
+        ops.Slice,
+        t.name(node),
+        window.timing,
+        x=window.value,
+        axis=0,
+        start=window.first,
+        end=window.first + (window.count - 1) * step + 1,
+        stride=step,
+    )
+    return t.symbol(value, t.shape(node), x.axis, window.timing)
+
+
+@rule("select.int")
+def select(t: Translator, node: fx.Node, x: Timed | FinalState, dim: int, index: int) -> Timed:
+    """One element of an axis. Over time: the newest frame."""
+    if isinstance(x, FinalState):
+        return _select_state(t, x, dim, index)
+    x = t.settle(x)
+    if x.axis is not None and dim % len(x.shape) == x.axis:
+        if index not in (-1, x.shape[x.axis] - 1):
+            raise UnsupportedError(
+                f"takes frame {index} of the sequence",
+                hint="a stream has every frame or the newest one: `y[:, -1]`",
+            )
+        return t.symbol(x.value, t.shape(node), None, x.timing, newest=True)
+    axis, position = x.dim(dim), index % x.shape[dim]
+    number = t.builder.parameter(f"index.{position}", np.asarray(position, np.int64))
+    value = t.add(ops.Gather, t.name(node), x.timing, x=x.value, index=number, axis=axis)
+    return t.result(node, value, x)
+
+
+def _select_state(t: Translator, x: FinalState, dim: int, index: int) -> Timed:
+    if x.layers is None:
+        raise UnsupportedError("uses an LSTM's final cell state", hint="use its final h, or its output `y[:, -1]`")
+    if dim != 0:
+        raise UnsupportedError("cuts through the layers of a final state", hint="take one layer: `h[-1]`")
+    layer = x.layers[index]
+    shape = x.shape[1:]
+    value = reshape_value(t, f"{layer.value}.newest", layer.value, (t.frames(layer.timing), *shape), layer.timing)
+    return t.symbol(value, shape, None, layer.timing, newest=True)
+
+
+@rule("index_select.default")
+def index_select(t: Translator, node: fx.Node, x: Timed, dim: int, index: Const) -> Timed:
+    """Elements of a feature axis by a constant index."""
+    x = t.settle(x)
+    if x.dim(dim) == 0:
+        raise UnsupportedError("picks frames by index", hint="slice with a step: x[:, ::2]")
+    name = t.constant(Const(index.tensor.long(), index.name))
+    return t.result(node, t.add(ops.Gather, t.name(node), x.timing, x=x.value, index=name, axis=x.dim(dim)), x)
+
+
+@rule("expand.default")
+def expand(t: Translator, node: fx.Node, x: Timed, *_: Any) -> Timed:
+    """Axes of size 1 repeated; new axes in front."""
+    x = t.settle(x)
+    shape, axis = t.shape(node), t.axis(node)
+    if x.axis is None and axis is not None:
+        raise UnsupportedError(
+            "spreads the newest frame over the whole sequence", hint="a stream doesn't have the newest frame yet"
+        )
+    frames, missing = t.frames(x.timing), len(shape) - len(x.shape)
+    present = t.builder.shape(x.value)
+    value = reshape_value(t, t.name(node, "rank"), x.value, (frames, *[1] * missing, *present[1:]), x.timing)
+    full = (frames, *frame_shape(shape, axis))
+    if t.builder.shape(value) != full:
+        value = t.add(ops.Expand, t.name(node), x.timing, x=value, shape=full)
+    return t.symbol(value, shape, axis, x.timing, newest=x.axis is None, free=x.free)
+
+
+def _argument(node: fx.Node) -> fx.Node:
+    first = node.args[0]
+    assert isinstance(first, fx.Node)
+    return first

@@ -1,0 +1,42 @@
+"""Operations that change nothing in eval mode, and picking one of several results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import fx
+
+from edgernn.errors import UnsupportedError
+from edgernn.export.rules import rule
+from edgernn.export.symbols import Timed
+
+if TYPE_CHECKING:
+    from edgernn.export.streaming import Translator
+
+
+@rule(
+    "alias.default",
+    "clone.default",
+    "contiguous.default",
+    "detach.default",
+    "detach_.default",
+    "lift_fresh_copy.default",
+    "resolve_conj.default",
+)
+def same(t: Translator, node: fx.Node, x: Timed, *_: Any, **__: Any) -> Timed:
+    """x."""
+    return x
+
+
+@rule("dropout.default", "feature_dropout.default", "alpha_dropout.default")
+def dropout(t: Translator, node: fx.Node, x: Timed, p: float, train: bool) -> Timed:
+    """x: dropout is off in eval mode."""
+    if train and p > 0:
+        raise UnsupportedError("dropout is on", hint="export in eval mode")
+    return x
+
+
+@rule("getitem")
+def getitem(t: Translator, node: fx.Node, items: Any, index: int) -> Any:
+    """One of several results."""
+    return items[index]

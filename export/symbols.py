@@ -1,0 +1,95 @@
+"""What a node of the captured graph stands for while it is translated into step operations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from edgernn.program import Timing
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Frames that the module adds around a sequence, not yet made: most consumers only need to know of them.
+
+    Negative counts take frames away.
+    """
+
+    before: int
+    after: int
+    mode: str = "constant"
+    value: float = 0.0
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A value with frames.
+
+    `value` names it in the program, `[frames, …]`: time first, the other axes of `shape` behind it. Without a time
+    axis (`axis` None) the module keeps only the newest frame, of which a stream has one at every frame.
+    """
+
+    value: str
+    shape: Shape  # of the whole sequence at the first captured length, as PyTorch has it, `pad` included
+    axis: int | None
+    timing: Timing
+    pad: Pad | None = None
+    complex: bool = False  # the value has one axis more: real and imaginary part
+    free: bool = False  # made from the length alone, so its offset is only known where it meets a true value
+
+    def dim(self, axis: int) -> int:
+        """Where PyTorch's `axis` lies in the program's value."""
+        axis %= len(self.shape)
+        if self.axis is None or axis < self.axis:
+            return axis + 1
+        return 0 if axis == self.axis else axis
+
+    @property
+    def frame(self) -> Shape:
+        """Shape of one frame."""
+        return frame_shape(self.shape, self.axis)
+
+    def padded(self, pad: Pad, shape: Shape) -> Timed:
+        """The same value with more frames around it, or fewer."""
+        if self.pad is not None:
+            pad = replace(pad, before=pad.before + self.pad.before, after=pad.after + self.pad.after)
+        return replace(self, shape=shape, pad=pad)
+
+
+@dataclass(frozen=True)
+class Const:
+    """A tensor known at export: a parameter, a buffer, or computed from them."""
+
+    tensor: torch.Tensor
+    name: str
+
+    @property
+    def shape(self) -> Shape:
+        return tuple(self.tensor.shape)
+
+
+@dataclass(frozen=True)
+class StateInput(Const):
+    """An argument of `forward` without a time axis: the example's value is the initial state of what it feeds."""
+
+
+@dataclass(frozen=True)
+class FinalState:
+    """What a recurrent layer returns behind its output: `[layers, batch, hidden]`, the stream's own state.
+
+    `layers` holds each layer's output, whose newest frame is the final h; it is None for an LSTM's cell state.
+    """
+
+    shape: Shape
+    layers: tuple[Timed, ...] | None
+
+
+Symbol = Timed | Const | FinalState
+
+
+def frame_shape(shape: Shape, axis: int | None) -> Shape:
+    """`shape` without its time axis."""
+    return shape if axis is None else (*shape[:axis], *shape[axis + 1 :])

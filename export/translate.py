@@ -1,0 +1,149 @@
+"""From a captured module to a `Program`: inputs, rules, outputs, and the streaming contract."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from edgernn.errors import ExportError, UnsupportedError
+from edgernn.export.builder import Builder
+from edgernn.export.capture import Captured
+from edgernn.export.streaming import LEFT, Translator, hop_of
+from edgernn.export.symbols import Const, FinalState, StateInput, Timed
+from edgernn.program import Array, Program
+from edgernn.spec import InputSpec, OutputSpec, StreamSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """What the user says of a model; it goes into the contract as it is."""
+
+    name: str = "model"
+    model_version: str = "1"
+    labels: Sequence[str] = ()
+    rate_hz: float | None = None  # frames of the inputs per second
+    meta: Mapping[str, str] = field(default_factory=dict)
+
+
+def translate(captured: Captured, label: Label) -> Program:
+    """The step program of a captured module, its proof and hash still empty.
+
+    Raises `UnsupportedError` for what cannot stream, with the module's path, the operation and a remedy.
+    """
+    hop = hop_of(captured)
+    reserved = frozenset(name for name, _ in captured.outputs)
+    t = Translator(captured, hop, reserved)
+    timed = {item.name: item for item in captured.source.timed}
+    for node in captured.graphs[0].nodes:
+        if node.op != "placeholder":
+            continue
+        if node.name in captured.constants:
+            t.env[node] = Const(captured.constants[node.name], captured.targets[node.name])
+        elif node.name in captured.inputs:
+            t.env[node] = _input(t, captured, node.name, timed)
+    t.run(captured.graphs[0], captured.roots[0])
+    results = _results(t, captured)
+    for name, symbol in results.items():
+        t.builder.publish(symbol.value, name)
+    t.builder.prune(set(results))
+    inputs = tuple(_input_spec(captured, item.name, t, label.rate_hz) for item in captured.source.timed)
+    batched = any(port.batch_axis is not None for port in inputs)
+    outputs = tuple(_output_spec(t.builder, name, item, batched, label.rate_hz) for name, item in results.items())
+    spec = StreamSpec(
+        name=label.name,
+        model_version=label.model_version,
+        labels=tuple(label.labels),
+        meta=dict(label.meta),
+        inputs=inputs,
+        outputs=outputs,
+        states=tuple(t.builder.states),
+        hop=hop,
+        delay=max(output.delay for output in outputs),
+        latency=max(output.delay * output.period for output in outputs) + hop - 1,
+        receptive_field=_widest([output.receptive_field for output in outputs]),
+        frames_left=LEFT if any(LEFT in op.operands for op in t.builder.ops) else None,
+        provenance={"weights_sha256": _weights_hash(t.builder.parameters), "versions": {"torch": torch.__version__}},
+    )
+    return Program(spec, t.builder.values, t.builder.parameters, tuple(t.builder.ops))
+
+
+def _input(t: Translator, captured: Captured, placeholder: str, timed: Mapping[str, Any]) -> Timed | StateInput:
+    position = captured.inputs[placeholder]
+    tensor = captured.source.example[position]
+    for item in timed.values():
+        if item.position == position:
+            return t.input(item.name, tuple(tensor.shape), item.axis, str(tensor.dtype).removeprefix("torch."))
+    return StateInput(tensor, placeholder)
+
+
+def _results(t: Translator, captured: Captured) -> dict[str, Timed]:
+    """The outputs that have frames. A returned final state is the stream's own state and is left out."""
+    results: dict[str, Timed] = {}
+    for name, node in captured.outputs:
+        symbol = t.env[node]
+        if isinstance(symbol, FinalState):
+            continue
+        if not isinstance(symbol, Timed):
+            raise UnsupportedError("does not depend on the input", place=f"output `{name}`", hint="return it elsewhere")
+        if symbol.complex:
+            raise UnsupportedError("is complex", place=f"output `{name}`", hint="return `torch.view_as_real(y)`")
+        results[name] = t.settle(symbol)
+    if not results:
+        raise ExportError("the module returns no output with frames", hint="return the layer's output beside its state")
+    if len(results) == 1:
+        return {"output" if name.startswith("output_") else name: symbol for name, symbol in results.items()}
+    return results
+
+
+def _input_spec(captured: Captured, name: str, t: Translator, rate: float | None) -> InputSpec:
+    item = next(item for item in captured.source.timed if item.name == name)
+    value = t.builder.values[name]
+    batch = _batch_axis(item.axis, value.shape)
+    return InputSpec(name=name, dtype=value.dtype, shape=value.shape, batch_axis=batch, hop=t.hop, rate_hz=rate)
+
+
+def _output_spec(builder: Builder, name: str, symbol: Timed, batched: bool, rate: float | None) -> OutputSpec:
+    value, timing = builder.values[name], symbol.timing
+    axis = 1 if symbol.axis is None else symbol.axis
+    return OutputSpec(
+        name=name,
+        dtype=value.dtype,
+        shape=value.shape,
+        batch_axis=_batch_axis(axis, value.shape) if batched else None,
+        period=timing.period,
+        offset=timing.offset,
+        delay=timing.delay,
+        receptive_field=timing.receptive_field,
+        newest=symbol.axis is None,
+        rate_hz=None if rate is None else rate / timing.period,
+    )
+
+
+def _batch_axis(time_axis: int, shape: tuple[int, ...]) -> int | None:
+    """The batch axis of `[frames, …]`: the first behind the frames, when it has one element.
+
+    Without a batch axis a module's time comes first and its frames have one axis.
+    """
+    if len(shape) < 2 or shape[1] != 1 or (time_axis == 0 and len(shape) < 3):
+        return None
+    return 1
+
+
+def _widest(fields: Sequence[int | None]) -> int | None:
+    known = [item for item in fields if item is not None]
+    return max(known) if len(known) == len(fields) else None
+
+
+def _weights_hash(parameters: Mapping[str, Array]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(parameters):
+        array = parameters[name]
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
