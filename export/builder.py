@@ -59,6 +59,8 @@ class Builder:
     ) -> tuple[str, ...]:
         """Append an operation; gives the names of its results, which are `outputs` or derived from its own name."""
         name = self.unique(name)
+        # files hold float32 attributes: what is written is what is read back
+        fields = {key: float(np.float32(item)) if type(item) is float else item for key, item in fields.items()}
         draft = kind(name=name, outputs=(), **fields)
         types = draft.infer(*(self.type_of(operand) for operand in draft.operands))
         if not isinstance(timings, tuple):

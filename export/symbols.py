@@ -56,7 +56,7 @@ class Timed:
         """The same value with more frames around it, or fewer."""
         if self.pad is not None:
             pad = replace(pad, before=pad.before + self.pad.before, after=pad.after + self.pad.after)
-        return replace(self, shape=shape, pad=pad)
+        return replace(self, shape=shape, pad=pad if pad.before or pad.after else None)
 
 
 @dataclass(frozen=True)

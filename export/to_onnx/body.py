@@ -1,0 +1,93 @@
+"""Builds the body of a model-local function out of standard ONNX operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from edgernn.program import Op, Type
+
+ONNX_TYPES = {
+    "bool": onnx.TensorProto.BOOL,
+    "float32": onnx.TensorProto.FLOAT,
+    "int32": onnx.TensorProto.INT32,
+    "int64": onnx.TensorProto.INT64,
+}
+BodyWriter = Callable[["Body", Any], Sequence[str]]
+
+_BODIES: dict[str, BodyWriter] = {}
+
+
+def body_of(kind: type[Op]) -> Callable[[BodyWriter], BodyWriter]:
+    """Register a function as the one that writes the body of an operation and gives its results' names."""
+
+    def register(function: BodyWriter) -> BodyWriter:
+        _BODIES[kind.__name__] = function
+        return function
+
+    return register
+
+
+def find_body(op: Op) -> BodyWriter:
+    """What writes the body of `op`."""
+    return _BODIES[type(op).__name__]
+
+
+class Body:
+    """Nodes of one function. Operands go by their field's name; `type` tells their types."""
+
+    def __init__(self, types: dict[str, Type | None]) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self._types = types
+        self._count = 0
+
+    def type(self, operand: str) -> Type:
+        """Type of an operand that is there."""
+        found = self._types[operand]
+        assert found is not None
+        return found
+
+    def has(self, operand: str) -> bool:
+        """Whether an optional operand is there."""
+        return self._types[operand] is not None
+
+    def node(self, op_type: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node with one result."""
+        return self.nodes_of(op_type, 1, *inputs, **attributes)[0]
+
+    def nodes_of(self, op_type: str, results: int, *inputs: str, **attributes: Any) -> list[str]:
+        """Add a node with several results."""
+        self._count += 1
+        names = [f"t{self._count}_{index}" if results > 1 else f"t{self._count}" for index in range(results)]
+        self.nodes.append(helper.make_node(op_type, list(inputs), names, **attributes))
+        return names
+
+    def constant(self, value: Any, dtype: str = "int64") -> str:
+        """Add a constant of any shape."""
+        tensor = numpy_helper.from_array(np.asarray(value, dtype))
+        return self.node("Constant", value=tensor)
+
+    def reshape(self, x: str, shape: Sequence[int]) -> str:
+        """x as `shape`."""
+        return self.node("Reshape", x, self.constant(list(shape)))
+
+    def slice(self, x: str, axis: int, start: int, end: int, stride: int = 1) -> str:
+        """x[start:end:stride] of an axis."""
+        parts = (self.constant([item]) for item in (start, end, axis, stride))
+        return self.node("Slice", x, *parts)
+
+    def unsqueeze(self, x: str, axis: int) -> str:
+        """x with a new axis of size 1."""
+        return self.node("Unsqueeze", x, self.constant([axis]))
+
+    def squeeze(self, x: str, axis: int) -> str:
+        """x without an axis of size 1."""
+        return self.node("Squeeze", x, self.constant([axis]))
+
+    def held(self, new: str, old: str) -> str:
+        """A new state, or the old one where the operation has an `active` that is false."""
+        return self.node("Where", "active", new, old) if self.has("active") else new

@@ -1,0 +1,6 @@
+"""Run a model file one frame at a time. This side never imports torch or onnx."""
+
+from edgernn.runtime.model import Model, load
+from edgernn.runtime.stream import Stream
+
+__all__ = ["Model", "Stream", "load"]
