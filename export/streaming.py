@@ -105,6 +105,8 @@ class Translator:
         symbols = [item for item in _flatten((args, kwargs)) if isinstance(item, (Timed, Const, FinalState))]
         timed = any(isinstance(item, (Timed, FinalState)) for item in symbols)
         name = op_name(node)
+        if name.startswith("_assert"):
+            return None
         try:
             if not timed and not self._length_dependent(node):
                 return self._fold(node, args, kwargs)
@@ -130,8 +132,8 @@ class Translator:
 
     def _fold(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         """Compute a node that depends on parameters and constants only."""
-        if op_name(node).startswith("_assert") or not callable(node.target):
-            return None
+        if not callable(node.target):
+            raise UnsupportedError("cannot be computed at export")
         states = [item for item in _flatten((args, kwargs)) if isinstance(item, StateInput)]
 
         def tensor(item: Any) -> Any:

@@ -225,7 +225,7 @@ def masked_fill(t: Translator, node: fx.Node, x: Timed, condition: Timed | Const
     return where(t, node, condition, value, x)
 
 
-@rule("_to_copy.default", "to.dtype", "type_as.default")
+@rule("_to_copy.default", "to.device", "to.dtype", "to.dtype_layout", "type_as.default")
 def to_dtype(t: Translator, node: fx.Node, x: Timed, *_: Any, **__: Any) -> Timed | Const:
     """x as another element type."""
     return cast(t, node, x, _result_dtype(node))
