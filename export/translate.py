@@ -29,13 +29,15 @@ class Label:
     meta: Mapping[str, str] = field(default_factory=dict)
 
 
-def translate(captured: Captured, label: Label) -> Program:
+def translate(captured: Captured, label: Label) -> tuple[Program, list[int]]:
     """The step program of a captured module, its proof and hash still empty.
+
+    The second result is the place of each of its outputs among the tensors that the module returns.
 
     Raises `UnsupportedError` for what cannot stream, with the module's path, the operation and a remedy.
     """
     hop = hop_of(captured)
-    reserved = frozenset(name for name, _ in captured.outputs)
+    reserved = frozenset(("output", *(name for name, _ in captured.outputs)))
     t = Translator(captured, hop, reserved)
     timed = {item.name: item for item in captured.source.timed}
     for node in captured.graphs[0].nodes:
@@ -46,7 +48,7 @@ def translate(captured: Captured, label: Label) -> Program:
         elif node.name in captured.inputs:
             t.env[node] = _input(t, captured, node.name, timed)
     t.run(captured.graphs[0], captured.roots[0])
-    results = _results(t, captured)
+    results, places = _results(t, captured)
     for name, symbol in results.items():
         t.builder.publish(symbol.value, name)
     t.builder.prune(set(results))
@@ -68,7 +70,7 @@ def translate(captured: Captured, label: Label) -> Program:
         frames_left=LEFT if any(LEFT in op.operands for op in t.builder.ops) else None,
         provenance={"weights_sha256": _weights_hash(t.builder.parameters), "versions": {"torch": torch.__version__}},
     )
-    return Program(spec, t.builder.values, t.builder.parameters, tuple(t.builder.ops))
+    return Program(spec, t.builder.values, t.builder.parameters, tuple(t.builder.ops)), places
 
 
 def _input(t: Translator, captured: Captured, placeholder: str, timed: Mapping[str, Any]) -> Timed | StateInput:
@@ -80,10 +82,11 @@ def _input(t: Translator, captured: Captured, placeholder: str, timed: Mapping[s
     return StateInput(tensor, placeholder)
 
 
-def _results(t: Translator, captured: Captured) -> dict[str, Timed]:
+def _results(t: Translator, captured: Captured) -> tuple[dict[str, Timed], list[int]]:
     """The outputs that have frames. A returned final state is the stream's own state and is left out."""
     results: dict[str, Timed] = {}
-    for name, node in captured.outputs:
+    places = []
+    for place, (name, node) in enumerate(captured.outputs):
         symbol = t.env[node]
         if isinstance(symbol, FinalState):
             continue
@@ -92,11 +95,12 @@ def _results(t: Translator, captured: Captured) -> dict[str, Timed]:
         if symbol.complex:
             raise UnsupportedError("is complex", place=f"output `{name}`", hint="return `torch.view_as_real(y)`")
         results[name] = t.settle(symbol)
+        places.append(place)
     if not results:
         raise ExportError("the module returns no output with frames", hint="return the layer's output beside its state")
-    if len(results) == 1:
-        return {"output" if name.startswith("output_") else name: symbol for name, symbol in results.items()}
-    return results
+    if len(results) == 1:  # the others were states
+        results = {"output" if name.startswith("output_") else name: symbol for name, symbol in results.items()}
+    return results, places
 
 
 def _input_spec(captured: Captured, name: str, t: Translator, rate: float | None) -> InputSpec:

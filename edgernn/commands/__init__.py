@@ -1,0 +1,1 @@
+"""The commands of `edgernn`, one file each, with a click command called `command`."""

@@ -1,0 +1,95 @@
+"""What `edgernn export SRC` names: a factory in a Python module, or a saved `torch.export` program."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgernn.errors import ExportError
+
+EXAMPLE_FRAMES = 64  # of an input that is only described
+_INPUT = re.compile(r"^(?:(?P<name>\w+)=)?(?P<dtype>float32|int64|int32)\[(?P<shape>[\w\s,]+)\]$")
+
+
+def resolve(source: str, inputs: Sequence[str]) -> tuple[nn.Module, Any, int | list[int | None] | None]:
+    """The module, its example, and its time axes where the descriptions name them.
+
+    `source` is `pkg.module:factory` or the path of a `.pt2`; `inputs` describe the example as `float32[1,T,40]`.
+    A factory returns the module, or `(module, example)`. Raises `ExportError`.
+    """
+    if source.endswith(".pt2"):
+        module, example = _saved(Path(source))
+    else:
+        module, example = _called(source)
+    if inputs:
+        example, axes = describe_inputs(inputs)
+        return module, example, axes
+    if example is None:
+        raise ExportError(
+            "the factory returns a module without an example",
+            place=source,
+            hint="describe its input: `--input 'float32[1,T,40]'`, T marking time",
+        )
+    return module, example, None
+
+
+def describe_inputs(inputs: Sequence[str]) -> tuple[tuple[torch.Tensor, ...], list[int | None]]:
+    """Examples and time axes for descriptions such as `float32[1,T,40]`."""
+    tensors, axes = [], []
+    random = torch.Generator().manual_seed(0)
+    for text in inputs:
+        found = _INPUT.match(text.strip())
+        if found is None:
+            raise ExportError(f"`{text}` describes no input", hint="write `float32[1,T,40]`, T marking time")
+        words = [word.strip() for word in found["shape"].split(",")]
+        marks = [index for index, word in enumerate(words) if word == "T"]
+        if len(marks) > 1 or any(word != "T" and not word.isdecimal() for word in words):
+            raise ExportError(f"`{text}` describes no input", hint="every axis but one `T` is a number")
+        shape = [EXAMPLE_FRAMES if word == "T" else int(word) for word in words]
+        if found["dtype"] == "float32":
+            tensors.append(torch.randn(shape, generator=random))
+        else:
+            tensors.append(torch.zeros(shape, dtype=getattr(torch, found["dtype"])))
+        axes.append(marks[0] if marks else None)
+    return tuple(tensors), axes
+
+
+def _called(source: str) -> tuple[nn.Module, Any]:
+    name, separator, attribute = source.partition(":")
+    if not separator or not attribute:
+        raise ExportError(f"`{source}` names no factory", hint="write `package.module:factory`, or the path of a .pt2")
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        home = importlib.import_module(name)
+    except ImportError as error:
+        raise ExportError(f"cannot be imported: {error}", place=name, hint="run where `import` finds it") from error
+    factory = getattr(home, attribute, None)
+    if factory is None:
+        raise ExportError(f"has no `{attribute}`", place=name)
+    made = factory if isinstance(factory, nn.Module) else factory()
+    module, example = made if isinstance(made, tuple) else (made, None)
+    if not isinstance(module, nn.Module):
+        raise ExportError(f"returned a {type(module).__name__}, not a module", place=source)
+    return module, example
+
+
+def _saved(path: Path) -> tuple[nn.Module, Any]:
+    if not path.is_file():
+        raise ExportError("no such file", place=str(path))
+    try:
+        program = torch.export.load(path)
+    except Exception as error:
+        raise ExportError(f"is no saved torch.export program ({error})", place=str(path)) from None
+    if program.example_inputs is None:
+        raise ExportError("was saved without its example", place=str(path), hint="describe it with --input")
+    arguments, named = program.example_inputs
+    return program.module(check_guards=False), (*arguments, *named.values())
