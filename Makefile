@@ -1,0 +1,40 @@
+# make demo   train a keyword spotter, export it, prove it, stream it, measure it
+# make test   lint and test
+# make lint   ruff and mypy alone
+# make docs   measure again what docs/why-not-torch-onnx-export.md says (slow)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LINKS := build/links/edgernn
+
+.PHONY: demo test lint docs clean
+
+demo: $(VENV)/installed
+	$(BIN)/python examples/keyword_spotting.py demo --out build/demo
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --durations=20
+
+lint: $(VENV)/installed $(LINKS)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/installed
+	$(BIN)/python benchmarks/torch_onnx_export.py
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "edgernn needs Python 3.11 or later"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "hint: Debian keeps venv in python3-venv"; exit 1; }
+	@echo "== install edgernn and what it is developed with (torch is 200 MB)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# The folders are one package only once installed; mypy sees them through links.
+$(LINKS): Makefile
+	@rm -rf $(LINKS) && mkdir -p $(LINKS)
+	@cd $(LINKS) && for item in ../../../edgernn/*; do ln -s $$item .; done && ln -s ../../../export ../../../runtime .
+
+clean:
+	rm -rf build dist $(VENV)
