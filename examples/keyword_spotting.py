@@ -30,12 +30,12 @@ from edgernn.nn import LogMel, Recurrent
 RATE = 8000  # samples per second
 HOP = 160  # samples per posterior: two log-mel frames
 MELS = 40
-WIDTH = 96  # of the recurrent layers
+WIDTH = 80  # of the recurrent layers
 LABELS = (*map(str, range(10)), "background")
 BACKGROUND, IGNORED = 10, -1
-SECONDS = 1.7  # of a training example
+SECONDS = 1.2  # of a training example
 TAIL = 0.3  # seconds behind a word in which the network shall name it
-EPOCHS, BATCH, RATE_OF_LEARNING, SEED = 44, 64, 4e-3, 1
+EPOCHS, BATCH, RATE_OF_LEARNING, SEED = 30, 64, 5e-3, 1
 SYNTHETIC = Path(__file__).parent / "data" / "digits.npz"
 
 Array = npt.NDArray[Any]

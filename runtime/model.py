@@ -71,7 +71,7 @@ class Model:
                 place=self.spec.inputs[0].name,
                 hint=f"resample the input to {wanted:g} Hz",
             )
-        return Stream(self.spec, self._engine.stepper(self.spec))
+        return Stream(self.spec, lambda: self._engine.stepper(self.spec))
 
     def __call__(self, *frames: npt.ArrayLike, **named: npt.ArrayLike) -> Array | dict[str, Array]:
         """Run a whole sequence through a fresh stream; gives what the PyTorch module gives, without its batch axis.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,10 @@ class Stream:
     where a model has several inputs or outputs. A stream is used by one thread at a time.
     """
 
-    def __init__(self, spec: StreamSpec, stepper: Stepper) -> None:
+    def __init__(self, spec: StreamSpec, make: Callable[[], Stepper]) -> None:
         self.spec = spec
-        self._stepper = stepper
+        self._make = make
+        self._stepper = stepper = make()
         self._views_in = {port.name: _without_batch(stepper.inputs[port.name], port) for port in spec.inputs}
         self._views_out = {port.name: _without_batch(stepper.outputs[port.name], port) for port in spec.outputs}
         self._single_in = next(iter(self._views_in.values())) if len(spec.inputs) == 1 else None
@@ -138,20 +139,31 @@ class Stream:
         if self._stepper.left is not None:
             self._stepper.left[...] = LEFT_UNKNOWN
 
+    def fork(self) -> Stream:
+        """A second stream in the same state, which goes its own way from here."""
+        other = Stream(self.spec, self._make)
+        other.restore(self.save())
+        return other
+
+    @property
+    def given(self) -> Mapping[str, int]:
+        """Frames that `push` and `flush` have returned since the reset, by output."""
+        return dict(self._given)
+
     # --- in place --------------------------------------------------------------------------------------------
 
     @property
-    def x(self) -> Outputs:
-        """The input's own buffer, `[hop, …frame]`: write the frames here, then `advance()`."""
-        return self._single_in if self._single_in is not None else self._views_in
+    def inputs(self) -> Mapping[str, Array]:
+        """The inputs' own buffers by name, `[hop, …frame]`: write the frames here, then `advance()`."""
+        return self._views_in
 
     @property
-    def y(self) -> Outputs:
-        """The output's own buffer, `[frames, …frame]`, valid until the next step."""
-        return self._single_out if self._single_out is not None else self._views_out
+    def outputs(self) -> Mapping[str, Array]:
+        """The outputs' own buffers by name, `[frames, …frame]`, valid until the next step."""
+        return self._views_out
 
     def advance(self) -> None:
-        """One step from `x` to `y`, without a copy."""
+        """One step from `inputs` to `outputs`, without a copy."""
         self._ready()
         self._run()
 

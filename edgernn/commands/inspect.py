@@ -1,0 +1,95 @@
+"""`edgernn inspect`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgernn.commands.table import table
+from edgernn.errors import MissingExtraError
+from edgernn.runtime import Model, load
+
+CHECKPOINTS = (".pt", ".ckpt", ".safetensors")
+
+
+@click.command("inspect")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--backend", default="auto", show_default=True, help="What reads the file.")
+def command(file: Path, as_json: bool, backend: str) -> None:
+    """Show what FILE takes, gives, keeps and costs; of a checkpoint, the layers in it."""
+    if file.suffix in CHECKPOINTS:
+        rows = _layers(file)
+        click.echo(json.dumps(rows, indent=2) if as_json else table(rows))
+        return
+    model = load(file, backend)
+    summary = model.summary
+    costs = {key: sum(row[key] for row in summary) for key in ("params", "macs", "bytes")}
+    if as_json:
+        contract = json.loads(model.spec.to_json())
+        click.echo(json.dumps({"spec": contract, "nodes": summary, "total": costs}, indent=2))
+        return
+    click.echo("\n".join(_contract(model)))
+    click.echo("\n" + table([_node(row) for row in summary]))
+    click.echo("\n" + table(_states(model)) if model.spec.states else "\nno states")
+    click.echo(f"\n{costs['params']} parameters, {costs['macs']} MACs and {costs['bytes']} parameter bytes per step")
+
+
+def _contract(model: Model) -> list[str]:
+    spec = model.spec
+    rate = spec.inputs[0].rate_hz
+
+    def lasting(frames: int) -> str:
+        return f"{frames} input frames" + (f" ({1000 * frames / rate:g} ms)" if rate else "")
+
+    lines = [f"{spec.name} {spec.model_version}, {spec.mode}, {model.backend}"]
+    for port in spec.inputs:
+        at = f" at {port.rate_hz:g} Hz" if port.rate_hz else ""
+        lines.append(f"input   {port.name}: {port.dtype} {_shape(port.frame)}{at}")
+    for output in spec.outputs:
+        at = f" at {output.rate_hz:g} Hz" if output.rate_hz else ""
+        kind = "newest of " if output.newest else ""
+        lines.append(
+            f"output  {output.name}: {output.dtype} {kind}{_shape(output.frame)}{at},"
+            f" one per {output.period} input frames, delay {output.delay}"
+        )
+    field = "all since reset" if spec.receptive_field is None else lasting(spec.receptive_field)
+    lines += [f"hop     {lasting(spec.hop)}", f"latency {lasting(spec.latency)}", f"sees    {field}"]
+    lines += [f"labels  {', '.join(spec.labels)}"] if spec.labels else []
+    lines += [f"meta    {key} = {value}" for key, value in spec.meta.items()]
+    if spec.proof:
+        lines.append(
+            f"proof   {spec.proof['frames']} frames of {len(spec.proof['lengths'])} sequences in"
+            f" {spec.proof['pieces']} pieces equal PyTorch's within {spec.proof['max_error']:.1e}"
+        )
+    lines.append(f"content {spec.content_sha256}")
+    return lines
+
+
+def _shape(frame: tuple[int, ...]) -> str:
+    return f"[{', '.join(['frames', *map(str, frame)])}]"
+
+
+def _node(row: dict[str, Any]) -> dict[str, Any]:
+    keys = ("name", "op", "shape", "params", "macs", "bytes")
+    return {key: row[key] for key in keys}
+
+
+def _states(model: Model) -> list[dict[str, Any]]:
+    return [
+        {"state": state.input, "returned as": state.output, "dtype": state.dtype, "shape": list(state.shape)}
+        for state in model.spec.states
+    ]
+
+
+def _layers(file: Path) -> list[dict[str, Any]]:
+    try:
+        from edgernn.export.checkpoint import describe
+    except ImportError:
+        raise MissingExtraError(
+            "reading a checkpoint takes torch", place=str(file), hint="pip install 'edgernn[export]'"
+        ) from None
+    return describe(file)

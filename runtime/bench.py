@@ -1,0 +1,222 @@
+"""Latency of a step, as a device will feel it: the state fed back, one hop per call, files interleaved.
+
+Two rows per file. Back-to-back calls step after step with caches warm. Paced waits for the next hop's due time by
+sleeping, as a live stream does; a step that ends behind its successor's due time is a deadline miss.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgernn.errors import InputError
+from edgernn.runtime.model import Model, load
+from edgernn.runtime.stream import Stream
+
+SCHEMA = 1
+SEED = 7  # of the random input
+WARM_UP = 50  # steps
+ROUND = 100  # steps of one file before the next has its turn
+PERCENTILES = {"p50_us": 50, "p90_us": 90, "p99_us": 99, "p999_us": 99.9}
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of calling one file. Times are µs per step; None where a figure does not apply."""
+
+    file: str
+    kind: str  # back-to-back or paced
+    steps: int
+    p50_us: float
+    p90_us: float
+    p99_us: float
+    p999_us: float
+    max_us: float
+    rtf: float | None  # p50 over the hop's duration
+    misses: int | None  # paced: steps that ended behind the next hop's due time
+    load_ms: float
+    rss_mb: float  # of this process, largest so far
+
+
+@dataclass(frozen=True)
+class Report:
+    """Rows and the machine they are of."""
+
+    rows: tuple[Row, ...]
+    machine: dict[str, Any]
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "schema": SCHEMA,
+            "machine": self.machine,
+            "notes": list(self.notes),
+            "rows": [asdict(row) for row in self.rows],
+        }
+
+
+def bench(
+    paths: Sequence[Path],
+    *,
+    rate_hz: float | None = None,
+    steps: int = 2000,
+    seconds: float = 5.0,
+    threads: int = 1,
+    backend: str = "auto",
+) -> Report:
+    """Measure every file: `steps` back-to-back in turns, then `seconds` paced where a rate is known.
+
+    `rate_hz` is the rate of the input's frames, by default each file's own.
+    """
+    subjects = [_Subject(path, rate_hz, backend, threads) for path in paths]
+    notes = [note for subject in subjects for note in subject.notes] + _clock_notes()
+    rows = []
+    times = {subject.name: np.zeros(steps, np.int64) for subject in subjects}
+    for start in range(0, steps, ROUND):
+        for subject in subjects:
+            _back_to_back(subject, times[subject.name][start : start + ROUND])
+    rows += [subject.row("back-to-back", times[subject.name], None) for subject in subjects]
+    for subject in subjects:
+        if subject.period is not None:
+            rows.append(_paced(subject, seconds))
+    rows.sort(key=lambda row: [subject.name for subject in subjects].index(row.file))
+    return Report(tuple(rows), {**machine(), "threads": threads}, tuple(dict.fromkeys(notes)))
+
+
+class _Subject:
+    """A loaded file with a warm stream and a ring of random input."""
+
+    def __init__(self, path: Path, rate_hz: float | None, backend: str, threads: int) -> None:
+        began = time.perf_counter()
+        self.model: Model = load(path, backend, threads)
+        self.stream: Stream = self.model.stream(rate_hz)
+        self.load_ms = 1000 * (time.perf_counter() - began)
+        self.name = path.name
+        spec = self.model.spec
+        rate = rate_hz or spec.inputs[0].rate_hz
+        self.period = None if rate is None else spec.hop / rate  # seconds
+        self.notes = [] if rate else [f"{path.name}: no paced row, the rate is not known (give --rate HZ)"]
+        self._inputs = self.stream.inputs
+        random = np.random.default_rng(SEED)
+        self._ring = [{name: _random(random, view) for name, view in self._inputs.items()} for _ in range(16)]
+        self._at = 0
+        for _ in range(WARM_UP):
+            self.step()
+
+    def step(self) -> int:
+        """One step; its time in ns, with the copy of the frames into the model."""
+        frames = self._ring[self._at % 16]
+        self._at += 1
+        began = time.perf_counter_ns()
+        for name, view in self._inputs.items():
+            view[...] = frames[name]
+        self.stream.advance()
+        return time.perf_counter_ns() - began
+
+    def row(self, kind: str, times: Array, misses: int | None) -> Row:
+        micro = times / 1000
+        figures = {name: round(float(np.percentile(micro, q)), 3) for name, q in PERCENTILES.items()}
+        rtf = None if self.period is None else round(figures["p50_us"] / 1e6 / self.period, 7)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return Row(
+            file=self.name,
+            kind=kind,
+            steps=len(times),
+            max_us=round(float(micro.max()), 3),
+            rtf=rtf,
+            misses=misses,
+            load_ms=round(self.load_ms, 2),
+            rss_mb=round(peak, 1),
+            **figures,
+        )
+
+
+def _back_to_back(subject: _Subject, times: Array) -> None:
+    for index in range(len(times)):
+        times[index] = subject.step()
+
+
+def _paced(subject: _Subject, seconds: float) -> Row:
+    assert subject.period is not None
+    count = max(10, int(seconds / subject.period))
+    times, misses = np.zeros(count, np.int64), 0
+    due = time.perf_counter() + subject.period
+    for index in range(count):
+        wait = due - time.perf_counter()
+        if wait > 0:
+            time.sleep(wait)
+        times[index] = subject.step()
+        due += subject.period
+        misses += time.perf_counter() > due
+    return subject.row("paced", times, misses)
+
+
+def _random(random: np.random.Generator, view: Array) -> Array:
+    if view.dtype.kind == "f":
+        return random.uniform(-1, 1, view.shape).astype(view.dtype)
+    return np.zeros(view.shape, view.dtype)  # an index that every table has
+
+
+def compare(report: Report, baseline: dict[str, Any], tolerance: float) -> list[str]:
+    """Rows whose p50 grew by more than `tolerance` (0.1: a tenth) over a report of earlier.
+
+    Raises `InputError` when the baseline is of another kind or shares no row.
+    """
+    if baseline.get("schema") != SCHEMA:
+        raise InputError(f"the baseline has schema {baseline.get('schema')!r}, not {SCHEMA}")
+    before = {(row["file"], row["kind"]): row["p50_us"] for row in baseline["rows"]}
+    shared = [row for row in report.rows if (row.file, row.kind) in before]
+    if not shared:
+        raise InputError("the baseline has none of these files", hint="rows are matched by file name and kind")
+    return [
+        f"{row.file}, {row.kind}: p50 {before[row.file, row.kind]:g} → {row.p50_us:g} µs"
+        for row in shared
+        if row.p50_us > before[row.file, row.kind] * (1 + tolerance)
+    ]
+
+
+def machine() -> dict[str, Any]:
+    """What the times depend on."""
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "governor": _governor(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    names = {key.strip(): value.strip() for key, value in fields.items()}
+    return names.get("model name") or names.get("Model") or platform.machine()
+
+
+def _governor() -> str | None:
+    try:
+        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text("utf-8").strip()
+    except OSError:
+        return None
+
+
+def _clock_notes() -> list[str]:
+    governor = _governor()
+    if governor == "performance":
+        return []
+    return [f"the clock is not fixed (governor {governor or 'unknown'}): compare only within one run"]
