@@ -128,7 +128,7 @@ def capture(source: Source) -> Captured:
     """
     first = source.length
     short = _export(source, first)
-    second = first + 2 * _stride_bound(short.graph)
+    second = first + 2 * _stride_bound(short.graph, first)
     long = _export(source, second)
     twins = _pair(short.graph, long.graph, first, second)
     constants, targets, inputs = {}, {}, {}
@@ -162,15 +162,15 @@ def quietly(call: Callable[[], Any]) -> Any:
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\..*")
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\..*")
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
+        warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
         return call()
 
 
 def _export(source: Source, length: int) -> torch.export.ExportedProgram:
     example = source.example_of(length)
     try:
-        return quietly(lambda: torch.export.export(source.module, example, strict=False))  # type: ignore[no-any-return]
-    except ExportError:
-        raise
+        with torch.no_grad():
+            return quietly(lambda: torch.export.export(source.module, example, strict=False))  # type: ignore[no-any-return]
     except Exception as error:
         raise ExportError(
             f"`torch.export` failed at {length} frames: {_first_line(error)}", hint=_export_hint(str(error))
@@ -220,7 +220,7 @@ def _name(target: Any) -> str:
     return str(getattr(target, "__name__", target))
 
 
-def _stride_bound(graph: fx.Graph) -> int:
+def _stride_bound(graph: fx.Graph, length: int) -> int:
     """A multiple of the model's hop: the product of all strides, hops of transforms and foldings of time."""
     bound = 1
     for node in graph.nodes:
@@ -231,21 +231,22 @@ def _stride_bound(graph: fx.Graph) -> int:
         elif name == "stft":
             bound *= int(node.args[2] or node.args[1] // 4)
         elif name in ("view", "reshape", "unflatten"):
-            bound *= _folding(_shape(node.args[0].meta["val"]), _shape(node.meta["val"]))
+            bound *= _folding(_shape(node.args[0].meta["val"]), _shape(node.meta["val"]), length / bound)
         elif name == "slice":
             bound *= int(node.args[4]) if len(node.args) > 4 else 1
     return bound
 
 
-def _folding(before: Shape, after: Shape) -> int:
-    """How many elements of an axis of `before` a reshape may put into one element of an axis of `after`."""
+def _folding(before: Shape, after: Shape, length: float) -> int:
+    """How many frames a reshape may put into one, when an axis of about `length` elements is time."""
+    same = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), len(before))
     factors = {
-        size // other
-        for size in before
-        for other in after
-        if 1 < other < size and size % other == 0 and size not in after and other not in before
+        size // part
+        for size in before[same:]
+        for part in after[same:]
+        if abs(size - length) <= length / 4 and 1 < part < size and size % part == 0
     }
-    return math.lcm(*factors) if factors else 1
+    return math.lcm(*factors)
 
 
 def _outputs(program: torch.export.ExportedProgram) -> tuple[tuple[str, fx.Node], ...]:

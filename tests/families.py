@@ -1,0 +1,299 @@
+"""The module families that export, and what is known of each: hop, delay, and how its frames are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from cells import EMA, LayerNormLSTM
+from torch import Tensor, nn
+from torch.nn import functional
+
+from edgernn.nn import LogMel, Recurrent
+
+FEATURES, HIDDEN, FRAMES = 8, 16, 24
+
+
+@dataclass(frozen=True)
+class Family:
+    """A module to export: what makes it and its example, and the contract that must come out."""
+
+    name: str
+    make: Callable[[], nn.Module]
+    example: Callable[[], Tensor | tuple[Tensor, ...]]
+    time_axis: int = 1
+    hop: int = 1
+    delay: int = 0
+
+    def build(self) -> tuple[nn.Module, Tensor | tuple[Tensor, ...]]:
+        """The module in eval mode, with weights and running statistics that are not trivial, and its example."""
+        torch.manual_seed(len(self.name))
+        module = self.make().eval()
+        for item in module.modules():
+            if isinstance(item, nn.BatchNorm1d):
+                assert item.running_mean is not None
+                assert item.running_var is not None
+                item.running_mean.normal_()
+                item.running_var.uniform_(0.5, 2)
+                item.bias.data.normal_()
+        return module, self.example()
+
+
+class Lambda(nn.Module):
+    """A forward made of a function, for modules with few or no parameters."""
+
+    def __init__(self, function: Callable[..., object], **modules: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+        for name, module in modules.items():
+            self.add_module(name, module)
+
+    def forward(self, x: Tensor) -> object:
+        return self.function(self, x)
+
+
+class WithState(nn.Module):
+    """`forward(x, h=None) -> (y, h)`."""
+
+    def __init__(self, rnn: nn.Module) -> None:
+        super().__init__()
+        self.rnn = rnn
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        y, h = self.rnn(x, h)
+        return y, h
+
+
+class LearnedState(nn.Module):
+    """A GRU whose initial state is a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.h0 = nn.Parameter(torch.randn(2, 1, HIDDEN))
+        self.gru = nn.GRU(FEATURES, HIDDEN, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gru(x, self.h0.expand(-1, x.shape[0], -1).contiguous())[0]
+
+
+class CRNN(nn.Module):
+    """Convolutions over time, batch norm, GRU, head."""
+
+    def __init__(self, *, causal: bool, strides: tuple[int, int] = (1, 1), dilation: int = 1) -> None:
+        super().__init__()
+        padding = 0 if causal else 2 * dilation
+        self.left = 4 * dilation if causal else 0
+        self.conv1 = nn.Conv1d(FEATURES, 12, 5, stride=strides[0], padding=padding, dilation=dilation)
+        self.conv2 = nn.Conv1d(12, 12, 3, stride=strides[1], padding=0 if causal else 1, groups=3)
+        self.bn1, self.bn2 = nn.BatchNorm1d(12), nn.BatchNorm1d(12)
+        self.gru = nn.GRU(12, HIDDEN, batch_first=True)
+        self.out = nn.Linear(HIDDEN, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.pad(x.transpose(1, 2), (self.left, 0))
+        x = torch.relu(self.bn1(self.conv1(x)))
+        x = functional.pad(x, (2, 0)) if self.left else x
+        x = torch.relu(self.bn2(self.conv2(x)))
+        return self.out(self.gru(x.transpose(1, 2))[0])
+
+
+class TCN(nn.Module):
+    """Dilated causal blocks that pad on both sides and cut the end off, with residuals (Bai et al. 2018)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv1d(FEATURES, FEATURES, 3, padding=2 * d, dilation=d) for d in (1, 2, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.transpose(1, 2)
+        for conv in self.convs:
+            x = x + torch.relu(conv(x)[:, :, : -conv.padding[0]])
+        return x.transpose(1, 2)
+
+
+class Residual(nn.Module):
+    """Layers of GRU with layer norm, dropout and a residual around each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(FEATURES) for _ in range(2))
+        self.grus = nn.ModuleList(nn.GRU(FEATURES, FEATURES, batch_first=True) for _ in range(2))
+        self.dropout = nn.Dropout(0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for norm, gru in zip(self.norms, self.grus, strict=True):
+            x = x + self.dropout(gru(norm(x))[0])
+        return x
+
+
+class Spectral(nn.Module):
+    """Power spectrum, logarithm, cumulative mean normalisation, GRU."""
+
+    def __init__(self, *, center: bool, pad_mode: str = "reflect") -> None:
+        super().__init__()
+        self.center, self.pad_mode = center, pad_mode
+        self.register_buffer("window", torch.hann_window(64))
+        self.gru = nn.GRU(33, HIDDEN, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spectrum = torch.stft(
+            x, 64, 16, window=self.window, center=self.center, pad_mode=self.pad_mode, return_complex=True
+        )
+        mel = torch.log(spectrum.abs() ** 2 + 1e-3)
+        mean = torch.cumsum(mel, -1) / torch.arange(1, mel.shape[-1] + 1)
+        return self.gru((mel - mean).transpose(1, 2))[0]
+
+
+class KeywordNet(nn.Module):
+    """Raw audio to log-posteriors, as in the example."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mel = LogMel(8000, 256, 80, 20)
+        self.norm = Recurrent(EMA(20))
+        self.conv = nn.Conv1d(20, 16, 3, stride=2)
+        self.gru = nn.GRU(16, HIDDEN, 2, batch_first=True)
+        self.out = nn.Linear(HIDDEN, 11)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        x = self.norm(self.mel(audio)).transpose(1, 2)
+        x = torch.relu(self.conv(functional.pad(x, (2, 0)))).transpose(1, 2)
+        return torch.log_softmax(self.out(self.gru(x)[0]), -1)
+
+
+def frames() -> Tensor:
+    """`[batch, time, features]`."""
+    return torch.randn(1, FRAMES, FEATURES)
+
+
+def time_major() -> Tensor:
+    """`[time, batch, features]`."""
+    return torch.randn(FRAMES, 1, FEATURES)
+
+
+def ids() -> Tensor:
+    """`[batch, time]`."""
+    return torch.randint(0, 10, (1, FRAMES))
+
+
+def audio() -> Tensor:
+    """`[batch, samples]`."""
+    return torch.randn(1, 640)
+
+
+def _gated(m: nn.Module, x: Tensor) -> Tensor:
+    a, b = m.proj(x).chunk(2, -1)  # type: ignore[operator]
+    return a * torch.sigmoid(b)
+
+
+def _mixed(m: nn.Module, x: Tensor) -> Tensor:
+    y = torch.log(x.abs() + 1) ** 3 / (1 + x.pow(2)).sqrt()
+    y = torch.where(x > 0, torch.tanh(y), functional.silu(x)) - functional.gelu(x, approximate="tanh")
+    y = functional.elu(y) + functional.leaky_relu(x, 0.2) + functional.hardswish(x) * functional.softplus(x)
+    return torch.cat([y.clamp(-1, 1), functional.glu(x, -1), y[:, :, 2:5].mean(-1, keepdim=True)], -1)
+
+
+def _running(m: nn.Module, x: Tensor) -> Tensor:
+    index = torch.arange(1, x.shape[1] + 1).unsqueeze(-1)
+    return x - torch.cumsum(x, 1) / index
+
+
+def _two_rates(m: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    coarse = m.conv(x.transpose(1, 2)).transpose(1, 2)  # type: ignore[operator]
+    return {"fine": torch.tanh(x), "coarse": coarse}
+
+
+def _delayed_sum(m: nn.Module, x: Tensor) -> Tensor:
+    x = x.transpose(1, 2)
+    return (m.wide(x) + m.narrow(x) + x[:, :4]).transpose(1, 2)  # type: ignore[operator]
+
+
+def _stacked(m: nn.Module, x: Tensor) -> Tensor:
+    return m.gru(x.reshape(1, x.shape[1] // 3, 3 * x.shape[2]))[0]  # type: ignore[operator, no-any-return]
+
+
+class TwoInputs(nn.Module):
+    """Audio features and a control signal, side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(FEATURES + 3, HIDDEN, batch_first=True)
+
+    def forward(self, features: Tensor, control: Tensor) -> Tensor:
+        return self.gru(torch.cat([features, control], -1))[0]
+
+
+def two_inputs() -> tuple[Tensor, Tensor]:
+    """`[batch, time, features]` twice."""
+    return torch.randn(1, FRAMES, FEATURES), torch.randn(1, FRAMES, 3)
+
+
+def rnn(kind: type[nn.RNNBase], *sizes: int, newest: str = "", **options: object) -> Callable[[], nn.Module]:
+    """A recurrent module, with its state returned or only its newest output."""
+
+    def make() -> nn.Module:
+        inner = kind(*(sizes or (FEATURES, HIDDEN)), batch_first=True, **options)  # type: ignore[arg-type]
+        if newest == "output":
+            return Lambda(lambda m, x: m.out(m.rnn(x)[0][:, -1]), rnn=inner, out=nn.Linear(HIDDEN, 4))
+        if newest == "state":
+            return Lambda(lambda m, x: m.out(m.rnn(x)[1][-1]), rnn=inner, out=nn.Linear(HIDDEN, 4))
+        return WithState(inner)
+
+    return make
+
+
+FAMILIES = (
+    Family("RNN tanh", rnn(nn.RNN), frames),
+    Family("RNN relu", rnn(nn.RNN, nonlinearity="relu"), frames),
+    Family("GRU", rnn(nn.GRU), frames),
+    Family("GRU 2 layers, no bias", rnn(nn.GRU, FEATURES, HIDDEN, 2, bias=False), frames),
+    Family("GRU time-major", lambda: WithState(nn.GRU(FEATURES, HIDDEN)), time_major, time_axis=0),
+    Family("GRU, learned initial state", LearnedState, frames),
+    Family("LSTM", rnn(nn.LSTM), frames),
+    Family("LSTM 2 layers, dropout", rnn(nn.LSTM, FEATURES, HIDDEN, 2, dropout=0.2), frames),
+    Family("LSTM proj_size", rnn(nn.LSTM, FEATURES, HIDDEN, 2, proj_size=6), frames),
+    Family("newest output of GRU", rnn(nn.GRU, newest="output"), frames),
+    Family("newest state of GRU", rnn(nn.GRU, newest="state"), frames),
+    Family(
+        "Embedding, LSTM, Linear",
+        lambda: Lambda(
+            lambda m, x: m.out(m.lstm(m.table(x))[0]),
+            table=nn.Embedding(10, FEATURES),
+            lstm=nn.LSTM(FEATURES, HIDDEN, batch_first=True),
+            out=nn.Linear(HIDDEN, 10),
+        ),
+        ids,
+    ),
+    Family("CRNN causal, dilated", lambda: CRNN(causal=True, dilation=2), frames),
+    Family("CRNN causal, strided", lambda: CRNN(causal=True, strides=(2, 2)), frames, hop=4),
+    Family("CRNN symmetric", lambda: CRNN(causal=False), frames, delay=3),
+    Family("CRNN symmetric, strided", lambda: CRNN(causal=False, strides=(3, 2)), frames, hop=6),
+    Family("TCN with cut ends", TCN, frames),
+    Family("residual GRUs, LayerNorm", Residual, frames),
+    Family("branches with other delays", lambda: Lambda(
+        _delayed_sum, wide=nn.Conv1d(FEATURES, 4, 7, padding=3), narrow=nn.Conv1d(FEATURES, 4, 3, padding=1)
+    ), frames, delay=3),  # fmt: skip
+    Family("two outputs, two rates", lambda: Lambda(
+        _two_rates, conv=nn.Conv1d(FEATURES, 4, 3, stride=2, padding=1)
+    ), frames, hop=2),  # fmt: skip
+    Family("two inputs", TwoInputs, two_inputs),
+    Family("frames stacked by three", lambda: Lambda(
+        _stacked, gru=nn.GRU(3 * FEATURES, HIDDEN, batch_first=True)
+    ), frames, hop=3),  # fmt: skip
+    Family("STFT, cumulative mean", lambda: Spectral(center=False), audio, hop=16, delay=3),
+    Family("STFT centred, reflect", lambda: Spectral(center=True), audio, hop=16, delay=2),
+    Family("STFT centred, zeros", lambda: Spectral(center=True, pad_mode="constant"), audio, hop=16, delay=1),
+    Family("gate by chunk", lambda: Lambda(_gated, proj=nn.Linear(FEATURES, 2 * HIDDEN)), frames),
+    Family("element-wise mix", lambda: Lambda(_mixed), frames),
+    Family("running mean (cumsum, arange)", lambda: Lambda(_running), frames),
+    Family("Recurrent(EMA)", lambda: Recurrent(EMA(FEATURES)), frames),
+    Family("Recurrent(LayerNormLSTM)", lambda: Recurrent(LayerNormLSTM(FEATURES, HIDDEN)), frames),
+    Family("Recurrent behind a delay", lambda: Lambda(
+        lambda m, x: m.cell(m.conv(x.transpose(1, 2)).transpose(1, 2)),
+        conv=nn.Conv1d(FEATURES, FEATURES, 5, padding=2),
+        cell=Recurrent(LayerNormLSTM(FEATURES, HIDDEN)),
+    ), frames, delay=2),  # fmt: skip
+    Family("keyword net on raw audio", KeywordNet, lambda: torch.randn(1, 1600), hop=160),
+)
+BY_NAME = {family.name: family for family in FAMILIES}

@@ -1,0 +1,108 @@
+"""Every family exports, proves itself, and gives the same frames in PyTorch, in NumPy and on onnxruntime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import Exporter
+from families import BY_NAME, FAMILIES
+from torch.utils._pytree import tree_leaves
+
+import edgernn
+from edgernn.export import export_model, read_program
+from edgernn.interpret import Interpreter
+from edgernn.spec import LEFT_UNKNOWN
+
+each_family = pytest.mark.parametrize(
+    "name", [pytest.param(f.name, marks=pytest.mark.xdist_group(f.name)) for f in FAMILIES]
+)
+
+
+@each_family
+def test_contract(exported: Exporter, name: str) -> None:
+    """Hop, delay and latency are those that the arithmetic of windows gives; the proof is in the file."""
+    made, family = exported(name), BY_NAME[name]
+    spec = edgernn.load(made.path).spec
+    assert (spec.hop, spec.delay) == (family.hop, family.delay)
+    assert spec.latency == max(port.delay * port.period for port in spec.outputs) + spec.hop - 1
+    assert spec.proof["max_error"] <= 1e-5
+    assert spec.proof["frames"] >= 4
+    for state in spec.states:
+        assert state.input.startswith("state.")
+        assert state.output == f"{state.input}_out"
+
+
+@each_family
+def test_read_back_and_repeat(exported: Exporter, name: str) -> None:
+    """The file gives the program it was written from; a second export gives the same bytes."""
+    made, family = exported(name), BY_NAME[name]
+    assert read_program(made.path) == made.result.program
+    again = made.path.with_suffix(".again.onnx")
+    export_model(made.module, made.example, again, family.time_axis, name="family")
+    assert again.read_bytes() == made.path.read_bytes()
+
+
+@each_family
+def test_file_is_valid_onnx(exported: Exporter, name: str) -> None:
+    """The checker passes it, one node stands for one operation, and no cell is spelled out."""
+    made = exported(name)
+    model = onnx.load(made.path)
+    onnx.checker.check_model(model, full_check=True)
+    assert [node.name for node in model.graph.node] == [op.name for op in made.result.program.ops]
+    kinds = [node.op_type.split(".")[0] for node in model.graph.node]
+    layers = sum(m.num_layers for m in made.module.modules() if isinstance(m, torch.nn.RNNBase))
+    assert sum(kind in ("GRU", "LSTM", "RNN") for kind in kinds) == layers
+
+
+@each_family
+def test_float_reference(exported: Exporter, name: str) -> None:
+    """The NumPy reference of the operations gives what onnxruntime gives, step by step, states included."""
+    made = exported(name)
+    model = edgernn.load(made.path)
+    spec, random = model.spec, np.random.default_rng(5)
+    interpreter, stream = Interpreter(made.result.program), model.stream()
+    for index in range(12):
+        left = LEFT_UNKNOWN if index < 9 else (11 - index) * spec.hop - 1
+        inputs = {port.name: _random(random, port.dtype, port.shape) for port in spec.inputs}
+        expected = interpreter.step(inputs, left)
+        for port in spec.inputs:
+            stream.inputs[port.name][...] = inputs[port.name].reshape(stream.inputs[port.name].shape)
+        if stream._stepper.left is not None:
+            stream._stepper.left[...] = left
+        stream.advance()
+        for output in spec.outputs:
+            if (index + 1) * output.shape[0] > output.delay + output.shape[0]:
+                got = stream.outputs[output.name]
+                np.testing.assert_allclose(got, expected[output.name].reshape(got.shape), rtol=2e-4, atol=2e-5)
+
+
+@each_family
+def test_model_call_equals_pytorch(exported: Exporter, name: str) -> None:
+    """`Model(x)` gives what the module gave, for a length that no export or proof has seen."""
+    made, family = exported(name), BY_NAME[name]
+    model = edgernn.load(made.path)
+    example = made.example if isinstance(made.example, tuple) else (made.example,)
+    length = 5 * model.spec.hop * 7 if family.hop == 3 else 37 * model.spec.hop + 1 + model.spec.latency
+    random = np.random.default_rng(6)
+    whole, given = [], []
+    for tensor, port in zip(example, model.spec.inputs, strict=True):
+        frames = _random(random, port.dtype, (length, *port.frame))
+        given.append(frames)
+        shape = [length if axis == family.time_axis else size for axis, size in enumerate(tensor.shape)]
+        whole.append(torch.from_numpy(np.moveaxis(frames.reshape(length, 1, *port.frame), 0, family.time_axis).reshape(shape)))
+    with torch.no_grad():
+        expected = made.module(*whole)
+    result = model(*given)
+    outputs = list(result.values()) if isinstance(result, dict) else [result]
+    for port, got, wanted in zip(model.spec.outputs, outputs, tree_leaves(expected), strict=False):
+        np.testing.assert_allclose(got, wanted.numpy().reshape(got.shape), rtol=1e-4, atol=2e-5, err_msg=port.name)
+
+
+def _random(random: np.random.Generator, dtype: str, shape: tuple[int, ...]) -> Any:
+    if dtype == "float32":
+        return random.standard_normal(shape).astype(np.float32)
+    return random.integers(0, 10, shape)
