@@ -25,6 +25,12 @@ def content_hash(data: bytes) -> str:
     return digest.hexdigest()
 
 
+def stored_hash(data: bytes) -> str:
+    """The hash that a file says it has, "" when its bytes carry no contract."""
+    found = _FIELD.search(data)
+    return "" if found is None else found[1].decode()
+
+
 def seal(data: bytes) -> bytes:
     """A file's bytes with their hash in the place where its contract was written as `UNSEALED`."""
     found = _FIELD.search(data)

@@ -14,7 +14,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -96,7 +96,7 @@ class StateSpec:
         """The `init` field for an initial value: a number when all elements are equal."""
         first = value.reshape(-1)[0].item() if value.size else 0
         if value.size == 0 or bool((value == first).all()):
-            return first  # type: ignore[no-any-return]
+            return typing.cast(float | int, first)
         little = np.ascontiguousarray(value, np.dtype(value.dtype).newbyteorder("<"))
         return base64.b64encode(little.tobytes()).decode("ascii")
 
@@ -183,6 +183,7 @@ def _build(cls: type[Any], data: Mapping[str, Any], where: str, place: str) -> A
 
 
 def _convert(hint: Any, value: Any, where: str, place: str) -> Any:
+    """`value` from JSON as the field's type `hint`, recursively."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
         for option in args:
@@ -190,21 +191,24 @@ def _convert(hint: Any, value: Any, where: str, place: str) -> Any:
                 return _convert(option, value, where, place)
             except SpecError:
                 continue
-    elif hint is type(None) and value is None:
-        return None
     elif origin is tuple and isinstance(value, list):
         return tuple(_convert(args[0], item, where, place) for item in value)
     elif origin is Mapping and isinstance(value, dict):
         return value
-    elif isinstance(hint, type) and hasattr(hint, "__dataclass_fields__") and isinstance(value, dict):
-        return _build(hint, value, where, place)
-    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return value
-    elif hint in (int, str) and type(value) is hint:
-        return value
-    elif hint is bool and isinstance(value, bool):
+    elif is_dataclass(hint) and isinstance(value, dict):
+        return _build(typing.cast(type[Any], hint), value, where, place)
+    elif type(value) in _JSON_TYPES.get(hint, ()):
         return value
     raise SpecError(f"`{where}` of the streaming contract is {value!r:.60}", place=place)
+
+
+_JSON_TYPES: dict[Any, tuple[type, ...]] = {
+    bool: (bool,),
+    float: (float, int),
+    int: (int,),
+    str: (str,),
+    type(None): (type(None),),
+}
 
 
 def _validate(spec: StreamSpec, place: str) -> None:
@@ -216,7 +220,8 @@ def _validate(spec: StreamSpec, place: str) -> None:
 
     require(spec.hop >= 1, "`hop` is below 1")
     require(bool(spec.inputs) and bool(spec.outputs), "no inputs or no outputs")
-    for port in (*spec.inputs, *spec.outputs):
+    ports: tuple[InputSpec | OutputSpec, ...] = (*spec.inputs, *spec.outputs)
+    for port in ports:
         require(port.dtype in DTYPES, f"dtype {port.dtype!r} of `{port.name}`")
         require(bool(port.shape) and all(size >= 1 for size in port.shape), f"shape of `{port.name}`")
         require(port.time_axis == 0, f"time axis of `{port.name}`")
@@ -231,7 +236,7 @@ def _validate(spec: StreamSpec, place: str) -> None:
         require(state.dtype in DTYPES, f"dtype {state.dtype!r} of `{state.input}`")
         require(all(size >= 0 for size in state.shape), f"shape of `{state.input}`")
         require(_init_fits(state), f"initial value of `{state.input}`")
-    names = [port.name for port in (*spec.inputs, *spec.outputs)]
+    names = [port.name for port in ports]
     names += [name for state in spec.states for name in (state.input, state.output)]
     require(len(set(names)) == len(names), "a name is used twice")
 

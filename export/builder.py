@@ -52,7 +52,7 @@ class Builder:
         self,
         kind: type[Op],
         name: str,
-        timings: Timing | None | tuple[Timing | None, ...],
+        timings: Timing | tuple[Timing | None, ...] | None,
         outputs: tuple[str, ...] | None = None,
         /,
         **fields: Any,
@@ -141,7 +141,13 @@ class Builder:
         self.parameters = {name: array for name, array in self.parameters.items() if name in needed}
 
     def _taken(self) -> set[str]:
-        return {*self._reserved, *self.values, *self.parameters, *(op.name for op in self.ops), *(s.output for s in self.states)}
+        return {
+            *self._reserved,
+            *self.values,
+            *self.parameters,
+            *(op.name for op in self.ops),
+            *(s.output for s in self.states),
+        }
 
 
 def _renamed(op: Op, old: str, new: str) -> Op:
@@ -153,5 +159,5 @@ def _renamed(op: Op, old: str, new: str) -> Op:
             return tuple(new if item == old else item for item in field)
         return new if field == old else field
 
-    fields = {name: rename(getattr(op, name)) for name in ("outputs", *op.operand_fields())}
+    fields: dict[str, Any] = {name: rename(getattr(op, name)) for name in ("outputs", *op.operand_fields())}
     return replace(op, **fields)

@@ -106,7 +106,9 @@ def describe(module: nn.Module, example: Any, time_axis: int | Sequence[int | No
         raise ExportError(f"{len(axes)} time axes for {len(tensors)} inputs")
     timed: list[TimedInput] = []
     for position, (name, tensor, axis) in enumerate(zip(names, tensors, axes, strict=True)):
-        if axis is None or (isinstance(time_axis, int) and position > 0 and not _same_length(tensor, axis, timed, tensors)):
+        if axis is None or (
+            isinstance(time_axis, int) and position > 0 and not _same_length(tensor, axis, timed, tensors)
+        ):
             continue
         if not -tensor.ndim <= axis < tensor.ndim:
             raise ExportError(f"time axis {axis} of an example with shape {list(tensor.shape)}", place=name)
@@ -178,7 +180,7 @@ def _export(source: Source, length: int) -> torch.export.ExportedProgram:
 
 
 def _export_hint(message: str) -> str:
-    if "PackedSequence" in message or "FakeTensor" in message and "zeros()" in message:
+    if "PackedSequence" in message or ("FakeTensor" in message and "zeros()" in message):
         return "export the model without pack_padded_sequence: a stream has no padding"
     if "data-dependent" in message or "Could not guard" in message:
         return "the forward branches on values; make it the same operations for every input"
@@ -213,7 +215,9 @@ def module_path(node: fx.Node) -> str:
 def op_name(node: fx.Node) -> str:
     """The operation of a node, as `conv1d.default`."""
     target = str(node.target)
-    return target.removeprefix("aten.") if not callable(node.target) or target.startswith("aten.") else _name(node.target)
+    return (
+        target.removeprefix("aten.") if not callable(node.target) or target.startswith("aten.") else _name(node.target)
+    )
 
 
 def _name(target: Any) -> str:
@@ -278,7 +282,7 @@ def _shape(value: Any) -> Any:
 
 
 def _argument_names(module: nn.Module, count: int) -> list[str]:
-    code = module.forward.__code__  # type: ignore[union-attr]
+    code = module.forward.__code__
     names = list(code.co_varnames[1 : code.co_argcount])
     return [names[index] if index < len(names) else f"input_{index}" for index in range(count)]
 

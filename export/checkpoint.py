@@ -38,7 +38,9 @@ def load_state_dict(path: str | Path, key: str | None = None) -> tuple[dict[str,
         data = data.state_dict()
     if not _is_state_dict(data):
         raise WeightsError(
-            "holds no state dict", place=str(path), hint=f"name its entry: `--weights {path.name}:KEY` of {_listed(data)}"
+            "holds no state dict",
+            place=str(path),
+            hint=f"name its entry: `--weights {path.name}:KEY` of {_listed(data)}",
         )
     return {name: item for name, item in data.items() if isinstance(item, Tensor)}, found
 

@@ -17,7 +17,7 @@ from edgernn.ops import Binary, Unary, Where
 from edgernn.program import Op, Program, Timing, Value
 from edgernn.spec import SPEC_KEY, StreamSpec
 
-_DTYPES = {number: name for name, number in ONNX_TYPES.items()}
+_DTYPES: dict[int, str] = {number: name for name, number in ONNX_TYPES.items()}
 _UNARY = {name: kind for kind, name in STANDARD_UNARY.items()}
 _BINARY = {name: kind for kind, name in STANDARD_BINARY.items()}
 
@@ -68,11 +68,11 @@ def _op(node: onnx.NodeProto, place: str) -> Op:
     fields: dict[str, Any] = {}
     names = kind.operand_fields()
     attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
-    hints = {field: kind.__dataclass_fields__[field].type for field in kind.attribute_fields()}  # type: ignore[attr-defined]
+    hints = {field: kind.__dataclass_fields__[field].type for field in kind.attribute_fields()}
     for name, hint in hints.items():
         if name in attributes:
             fields[name] = _attribute(attributes[name], str(hint))
-    if len(names) == 1 and kind.__dataclass_fields__[names[0]].type == "Operands":  # type: ignore[attr-defined]
+    if len(names) == 1 and kind.__dataclass_fields__[names[0]].type == "Operands":
         fields[names[0]] = tuple(node.input)
     else:
         fields.update(zip(names, [*node.input, *[""] * (len(names) - len(node.input))], strict=True))

@@ -33,6 +33,7 @@ from edgernn.program import Array, Op, Timing, Value
 
 STEPS = "steps"  # what the step counter's state is called
 LEFT = "frames_left"
+STATEFUL = ("gru", "lstm", "rnn_relu", "rnn_tanh", "scan")  # what takes an initial state
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,10 @@ class Translator:
         return _map(value, const)
 
     def _refuse_state_inputs(self, symbols: Sequence[Symbol], name: str) -> None:
+        if name.split(".")[0] in STATEFUL:
+            return
         for item in symbols:
-            if isinstance(item, StateInput) and name.split(".")[0] not in ("gru", "lstm", "rnn_tanh", "rnn_relu", "scan"):
+            if isinstance(item, StateInput):
                 raise UnsupportedError(
                     f"input `{item.name}` has no frames, so it can only be the initial state of a recurrent layer",
                     hint="register it as a buffer of the module, or give it a time axis",
@@ -220,9 +223,7 @@ class Translator:
         if not (start or end):
             return symbol
         valid = self.validity(symbol.timing, start=start, end=end)
-        value = self.add(
-            ops.Mask, f"{name}.mask", symbol.timing, x=symbol.value, valid=valid, fill=float(pad.value)
-        )
+        value = self.add(ops.Mask, f"{name}.mask", symbol.timing, x=symbol.value, valid=valid, fill=float(pad.value))
         return replace(symbol, value=value)
 
     def delay(self, symbol: Timed, frames: int) -> Timed:

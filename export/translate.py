@@ -149,5 +149,3 @@ def _weights_hash(parameters: Mapping[str, Array]) -> str:
         digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-

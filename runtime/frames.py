@@ -21,9 +21,9 @@ def by_name(ports: tuple[InputSpec, ...], given: npt.ArrayLike | Mapping[str, np
             names = ", ".join(port.name for port in ports)
             raise InputError(f"the model has {len(ports)} inputs ({names})", hint="give a dict of arrays by name")
         return {ports[0].name: check(ports[0], given)}
-    names = {port.name for port in ports}
-    if set(given) != names:
-        raise InputError(f"inputs {sorted(given)} came; the model takes {sorted(names)}")
+    known = {port.name for port in ports}
+    if set(given) != known:
+        raise InputError(f"inputs {sorted(given)} came; the model takes {sorted(known)}")
     arrays = {port.name: check(port, given[port.name]) for port in ports}
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
@@ -57,7 +57,7 @@ def _convert(port: InputSpec, array: Array) -> Array:
         return array
     if wanted.kind == "f" and array.dtype.kind == "f":
         return array.astype(wanted)
-    if wanted.kind == "i" and array.dtype.kind in "iu":
+    if wanted.kind in "iu" and array.dtype.kind in "iu":
         bounds = np.iinfo(wanted)
         if array.size and not (bounds.min <= array.min() and array.max() <= bounds.max):
             raise InputError(f"integers beyond {port.dtype} came", place=port.name)

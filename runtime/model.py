@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgernn.content import content_hash
-from edgernn.errors import InputError, ModelFileError
+from edgernn.content import content_hash, stored_hash
+from edgernn.errors import InputError, ModelFileError, SpecError
 from edgernn.runtime.backends import Engine, open_engine
-from edgernn.runtime.stream import Stream
+from edgernn.runtime.stream import Frames, Stream
 from edgernn.spec import StreamSpec
 
 Array = npt.NDArray[Any]
+
+_SUMMARY = {"name": str, "op": str, "inputs": list, "shape": list, "params": int, "macs": int, "bytes": int}
 
 
 def load(path: str | Path, backend: str = "auto", threads: int = 1) -> Model:
@@ -26,21 +29,32 @@ def load(path: str | Path, backend: str = "auto", threads: int = 1) -> Model:
     `MissingExtraError` when the back end is not installed.
     """
     path = Path(path)
+    if threads < 1:
+        raise InputError(
+            f"{threads} threads cannot run a step", hint="threads=1 is right for all but very large models"
+        )
     try:
         data = path.read_bytes()
     except IsADirectoryError:
         raise ModelFileError("is a folder, not a model file", place=str(path)) from None
     except OSError as error:
         raise ModelFileError(f"cannot be read: {error.strerror}", place=str(path)) from None
-    name, engine = open_engine(path, backend, threads)
+    if stored_hash(data) != content_hash(data):  # before anything parses it
+        raise _damaged(path)
+    name, engine = open_engine(path, data, backend, threads)
     spec = StreamSpec.from_json(engine.spec_json, str(path))
-    if content_hash(data) != spec.content_sha256:
-        raise ModelFileError(
-            "is damaged or was changed after it was written: its hash does not match",
-            place=str(path),
-            hint="export the model again",
-        )
+    if spec.content_sha256 != content_hash(data):
+        raise _damaged(path)
+    engine.check(spec)
     return Model(path, name, engine, spec)
+
+
+def _damaged(path: Path) -> ModelFileError:
+    return ModelFileError(
+        "is damaged or was changed after it was written: its hash does not match",
+        place=str(path),
+        hint="export the model again",
+    )
 
 
 class Model:
@@ -54,9 +68,15 @@ class Model:
 
     @property
     def summary(self) -> list[dict[str, Any]]:
-        """One entry per operation: name, op, inputs, shape, params, macs and parameter bytes of a step."""
-        rows: list[dict[str, Any]] = json.loads(self._engine.summary_json)
-        return rows
+        """One entry per operation: name, op, inputs, shape, params, macs and parameter bytes of a step.
+
+        Raises `SpecError` when the file's is not of that form.
+        """
+        try:
+            rows = json.loads(self._engine.summary_json)
+            return [{key: kind(row[key]) for key, kind in _SUMMARY.items()} for row in rows]
+        except (ValueError, TypeError, KeyError):
+            raise SpecError("its summary of operations cannot be read", place=str(self.path)) from None
 
     def stream(self, rate_hz: float | None = None) -> Stream:
         """A new stream in its initial state.
@@ -73,18 +93,19 @@ class Model:
             )
         return Stream(self.spec, lambda: self._engine.stepper(self.spec))
 
-    def __call__(self, *frames: npt.ArrayLike, **named: npt.ArrayLike) -> Array | dict[str, Array]:
+    def __call__(self, *frames: Frames, **named: npt.ArrayLike) -> Array | dict[str, Array]:
         """Run a whole sequence through a fresh stream; gives what the PyTorch module gives, without its batch axis.
 
-        Takes `[frames, …frame]` for each input, in the contract's order or by name. Gives `[frames, …frame]` (the
-        newest frame alone where the module returns only that), by name when there are several outputs.
+        Takes `[frames, …frame]` for each input, in the contract's order, by name, or as one dict. Gives
+        `[frames, …frame]` (the newest frame alone where the module returns only that), by name when there are several
+        outputs. Raises `InputError` for arrays that do not fit.
         """
         names = [port.name for port in self.spec.inputs]
+        if len(frames) == 1 and isinstance(frames[0], Mapping) and not named:
+            frames, named = (), dict(frames[0])
         if len(frames) > len(names) or set(named) - set(names[len(frames) :]):
             raise InputError(f"takes {len(names)} inputs: {', '.join(names)}", place=self.spec.name)
         given: Any = {**dict(zip(names, frames, strict=False)), **named}
-        if len(names) == 1 and len(given) == 1:
-            (given,) = given.values()
         stream = self.stream()
         head, tail = stream.push(given), stream.flush()
         whole = {}

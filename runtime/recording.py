@@ -78,7 +78,7 @@ def _wav(path: Path, port: InputSpec) -> Array:
         )
     if width not in (1, 2, 4):
         raise InputError(f"has {8 * width}-bit samples; 8, 16 and 32 are read", place=str(path))
-    samples = np.frombuffer(data, {1: np.dtype("u1"), 2: np.dtype("<i2"), 4: np.dtype("<i4")}[width])
+    samples: Array = np.frombuffer(data, {1: "u1", 2: "<i2", 4: "<i4"}[width])
     scaled = samples.astype(np.float32) / 128 - 1 if width == 1 else _scaled(samples)
     if channels != int(np.prod(port.frame, dtype=int)):
         raise InputError(

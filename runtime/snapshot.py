@@ -24,7 +24,7 @@ Layout = tuple[Any, tuple[int | None, ...]]  # dtype, shape; None: any length
 MAGIC = b"ERNS"
 VERSION = 1
 _HEAD = struct.Struct("<4sI32s")
-_HINT = "save the state again with this version of edgernn"
+HINT = "save the state again with this version of edgernn"
 
 
 def pack(model_sha256: str, counters: Sequence[int], arrays: Sequence[Array]) -> bytes:
@@ -45,22 +45,22 @@ def unpack(
     """Counters and arrays of a snapshot. Raises `StateError` when it is damaged, or not of this model."""
     if len(data) < _HEAD.size + 32 or data[:4] != MAGIC:
         raise StateError("these bytes are no saved state")
-    magic, version, model = _HEAD.unpack_from(data)
+    _, version, model = _HEAD.unpack_from(data)
     if version != VERSION:
-        raise StateError(f"the saved state has version {version}; this edgernn reads {VERSION}", hint=_HINT)
+        raise StateError(f"the saved state has version {version}; this edgernn reads {VERSION}", hint=HINT)
     if hashlib.sha256(data[:-32]).digest() != data[-32:]:
         raise StateError("the saved state is damaged: its checksum does not match")
     if model.hex() != model_sha256:
         raise StateError("the saved state belongs to another model", hint="restore it into the model that saved it")
     reader = _Reader(data[_HEAD.size : -32])
     if reader.u32() != counters:
-        raise StateError("the saved state has another layout", hint=_HINT)
+        raise StateError("the saved state has another layout", hint=HINT)
     numbers = struct.unpack(f"<{counters}q", reader.take(8 * counters))
     if reader.u32() != len(layouts):
-        raise StateError("the saved state has another layout", hint=_HINT)
+        raise StateError("the saved state has another layout", hint=HINT)
     arrays = [reader.array(layout) for layout in layouts]
     if reader.rest():
-        raise StateError("the saved state has another layout", hint=_HINT)
+        raise StateError("the saved state has another layout", hint=HINT)
     return numbers, arrays
 
 
@@ -73,7 +73,7 @@ class _Reader:
 
     def take(self, count: int) -> bytes:
         if count > len(self._data) - self._at:
-            raise StateError("the saved state has another layout", hint=_HINT)
+            raise StateError("the saved state has another layout", hint=HINT)
         self._at += count
         return self._data[self._at - count : self._at]
 
@@ -87,7 +87,7 @@ class _Reader:
         dtype, shape = np.dtype(layout[0]).newbyteorder("<"), layout[1]
         first = self.u32()
         if shape and shape[0] is not None and shape[0] != first:
-            raise StateError("the saved state has another layout", hint=_HINT)
+            raise StateError("the saved state has another layout", hint=HINT)
         full = (first, *(size or 0 for size in shape[1:])) if shape else ()
         raw = self.take(math.prod(full) * dtype.itemsize)
         return np.frombuffer(raw, dtype).reshape(full).astype(layout[0])

@@ -12,11 +12,13 @@ from edgernn.errors import InputError, StateError
 from edgernn.runtime import snapshot
 from edgernn.runtime.backends import Stepper
 from edgernn.runtime.frames import by_name
-from edgernn.spec import LEFT_UNKNOWN, OutputSpec, StreamSpec
+from edgernn.spec import LEFT_UNKNOWN, InputSpec, OutputSpec, StreamSpec
 
 Array = npt.NDArray[Any]
 Frames = npt.ArrayLike | Mapping[str, npt.ArrayLike]
 Outputs = Array | dict[str, Array]
+
+_RUNNING = -1  # in a saved state, for the length of a sequence that was not flushed
 
 
 class Stream:
@@ -32,10 +34,14 @@ class Stream:
         self.spec = spec
         self._make = make
         self._stepper = stepper = make()
-        self._views_in = {port.name: _without_batch(stepper.inputs[port.name], port) for port in spec.inputs}
-        self._views_out = {port.name: _without_batch(stepper.outputs[port.name], port) for port in spec.outputs}
-        self._single_in = next(iter(self._views_in.values())) if len(spec.inputs) == 1 else None
-        self._single_out = next(iter(self._views_out.values())) if len(spec.outputs) == 1 else None
+        # frames of a hop that is not whole yet wait in the inputs' own buffers, the first `_held` rows
+        self._inputs = {port.name: _without_batch(stepper.inputs[port.name], port) for port in spec.inputs}
+        self._outputs = {port.name: _without_batch(stepper.outputs[port.name], port) for port in spec.outputs}
+        # of a single input and output, looked up once: a step may last less than these look-ups
+        self._x = next(iter(self._inputs.values())) if len(spec.inputs) == 1 else None
+        self._x_shape = None if self._x is None else self._x.shape
+        self._x_dtype = None if self._x is None else self._x.dtype
+        self._y = next(iter(self._outputs.values())) if len(spec.outputs) == 1 else None
         self._padding: float = 0.0  # behind the end; the export's proof makes it NaN to see that nothing reads it
         self.reset()
 
@@ -44,100 +50,100 @@ class Stream:
     def reset(self) -> None:
         """Back to the initial state, with nothing pushed."""
         self._stepper.set_states([state.initial() for state in self.spec.states])
-        if self._stepper.left is not None:
-            self._stepper.left[...] = LEFT_UNKNOWN
-        self._pending = {port.name: np.zeros((0, *port.frame), port.dtype) for port in self.spec.inputs}
+        self._set_left(LEFT_UNKNOWN)
         self._steps = 0
-        self._taken = 0  # input frames that came by `push`
-        self._given = {port.name: 0 for port in self.spec.outputs}  # true frames that `push` and `flush` returned
-        self._flushed = False
+        self._held = 0
+        self._length: int | None = None  # input frames of the sequence, once `flush` has ended it
 
     def step(self, x: Frames, out: Array | None = None) -> Outputs:
         """Feed whole hops, `[n * hop, …frame]`; gives each step's frames as they come, `[n * frames, …frame]`.
 
         Stream frame `j` since reset is frame `j - delay` of the whole-sequence run. With `out` (one output only)
-        the result is written there and nothing is allocated. Advances the state. Raises `InputError` for a wrong
-        shape, dtype or number of frames and `StateError` behind `push` of a part of a hop, or `flush`.
+        the result is written there, and one hop allocates nothing. Advances the state. Raises `InputError` for a
+        wrong shape, dtype or number of frames and `StateError` behind `push` of a part of a hop, or `flush`; the
+        state is as before then.
         """
-        single, target = self._single_in, self._single_out
-        if type(x) is np.ndarray and single is not None and x.shape == single.shape and x.dtype == single.dtype:
-            self._ready()
-            single[...] = x
-            self._run()
-            if target is not None:
-                if out is None:
-                    return target.copy()
-                self._check_out(out, target.shape)
-                out[...] = target
-                return out
-            return {name: view.copy() for name, view in self._views_out.items()}
-        return self._steps_over(x, out)
+        target = self._x
+        if target is None or type(x) is not np.ndarray or x.shape != self._x_shape or x.dtype != self._x_dtype:
+            return self._step_over(x, out)
+        if self._held or self._length is not None:
+            self._refuse_step()
+        if out is not None:
+            self._check_out(out, 1)
+        target[...] = x
+        self._run()
+        if self._y is None:
+            return {name: view.copy() for name, view in self._outputs.items()}
+        if out is None:
+            return self._y.copy()
+        out[...] = self._y
+        return out
 
     def push(self, x: Frames) -> Outputs:
         """Feed any number of frames; gives the whole-sequence frames that are due, without the delay's.
 
         A part of a hop is kept until the rest of it comes. Advances the state. Raises `InputError` for a wrong shape
-        or dtype, `StateError` behind `flush` or `step`.
+        or dtype, `StateError` behind `flush`; the state is as before then.
         """
         arrays = by_name(self.spec.inputs, x)
-        if self._flushed:
-            raise StateError("the stream was flushed", hint="reset() starts a new sequence")
-        if self._steps * self.spec.hop != self._taken - self._waiting:
-            raise StateError("the stream was driven by step()", hint="use push() and flush() from the reset on")
-        hop = self.spec.hop
-        arrays = {name: np.concatenate([self._pending[name], array]) for name, array in arrays.items()}
-        total = len(next(iter(arrays.values())))
-        self._taken += total - self._waiting
-        whole = total - total % hop
-        pieces = [self._step_from(arrays, start) for start in range(0, whole, hop)]
-        self._pending = {name: array[whole:].copy() for name, array in arrays.items()}
-        return self._due(pieces, None)
+        if self._length is not None:
+            self._refuse_step()
+        hop, first, count = self.spec.hop, self._steps, len(next(iter(arrays.values())))
+        results = self._room((self._held + count) // hop)
+        start = 0
+        while count - start >= hop - self._held:
+            end = start + hop - self._held
+            self._fill(arrays, start, end)
+            self._held, start = 0, end
+            self._run()
+            self._collect(results, self._steps - first - 1)
+        self._fill(arrays, start, count)
+        self._held += count - start
+        return self._due(results, first)
 
     def flush(self) -> Outputs:
-        """End the sequence: gives exactly the frames that the whole-sequence run has beyond those returned.
+        """End the sequence: gives exactly the frames that the whole-sequence run has beyond those due so far.
 
-        The stream takes no more frames until `reset`. Raises `StateError` when it was driven by `step`.
+        The frames behind the end are zeros to the model, and it is told where the end is. The stream takes no more
+        frames until `reset`. Raises `StateError` when it was flushed already.
         """
-        if self._flushed:
-            raise StateError("the stream was flushed already", hint="reset() starts a new sequence")
-        if self._steps * self.spec.hop != self._taken - self._waiting:
-            raise StateError("the stream was driven by step()", hint="use push() and flush() from the reset on")
-        left, pieces = self._waiting, []
-        tail = {
-            port.name: np.concatenate([self._pending[port.name], self._silence(port.name, self.spec.hop - left)])
-            for port in self.spec.inputs
-        }
-        while any(self._missing(port) > 0 for port in self.spec.outputs):
-            if self._stepper.left is not None:
-                self._stepper.left[...] = left
-            pieces.append(self._step_from(tail, 0))
-            left -= self.spec.hop
-            tail = {port.name: self._silence(port.name, self.spec.hop) for port in self.spec.inputs}
-        self._flushed = True
-        self._pending = {port.name: np.zeros((0, *port.frame), port.dtype) for port in self.spec.inputs}
-        return self._due(pieces, self._taken)
+        if self._length is not None:
+            self._refuse_step()
+        hop, first = self.spec.hop, self._steps
+        taken = first * hop + self._held
+        steps = max(self._steps_missing(port, taken) for port in self.spec.outputs) if taken else 0
+        results = self._room(steps)
+        for index in range(steps):
+            self._set_left(taken - self._steps * hop)
+            for view in self._inputs.values():
+                view[self._held :] = self._padding if view.dtype.kind == "f" else 0
+            self._held = 0
+            self._run()
+            self._collect(results, index)
+        self._held, self._length = 0, taken
+        return self._due(results, first)
 
     def save(self) -> bytes:
         """The whole state, also what was pushed and not yet used, bound to this very model."""
-        counters = [self._steps, self._taken, int(self._flushed), *self._given.values()]
-        arrays = [*self._stepper.states(), *self._pending.values()]
-        return snapshot.pack(self.spec.content_sha256, counters, arrays)
+        length = _RUNNING if self._length is None else self._length
+        waiting = [view[: self._held] for view in self._inputs.values()]
+        arrays = [*self._stepper.states(), *waiting]
+        return snapshot.pack(self.spec.content_sha256, (self._steps, self._held, length), arrays)
 
     def restore(self, saved: bytes) -> None:
         """Back to a saved state. Raises `StateError` when it is damaged or of another model; nothing changes then."""
-        states = self._stepper.states()
-        fixed = [(state.dtype, state.shape) for state in states]
-        loose = [(port.dtype, (None, *port.frame)) for port in self.spec.inputs]
-        counters, arrays = snapshot.unpack(
-            saved, self.spec.content_sha256, 3 + len(self._given), [*fixed, *loose]
-        )
+        states = [(state.dtype, state.shape) for state in self.spec.states]
+        waiting = [(port.dtype, (None, *port.frame)) for port in self.spec.inputs]
+        counters, arrays = snapshot.unpack(saved, self.spec.content_sha256, 3, [*states, *waiting])
+        steps, held, length = counters
+        pushed = arrays[len(states) :]
+        if steps < 0 or not 0 <= held < self.spec.hop or length < _RUNNING or any(len(x) != held for x in pushed):
+            raise StateError("the saved state contradicts itself", hint=snapshot.HINT)
         self._stepper.set_states(arrays[: len(states)])
-        self._pending = dict(zip(self._pending, arrays[len(states) :], strict=True))
-        self._steps, self._taken, flushed = counters[:3]
-        self._flushed = bool(flushed)
-        self._given = dict(zip(self._given, counters[3:], strict=True))
-        if self._stepper.left is not None:
-            self._stepper.left[...] = LEFT_UNKNOWN
+        for view, array in zip(self._inputs.values(), pushed, strict=True):
+            view[:held] = array
+        self._steps, self._held, self._length = steps, held, None if length == _RUNNING else length
+        self._set_left(LEFT_UNKNOWN)
 
     def fork(self) -> Stream:
         """A second stream in the same state, which goes its own way from here."""
@@ -147,53 +153,45 @@ class Stream:
 
     @property
     def given(self) -> Mapping[str, int]:
-        """Frames that `push` and `flush` have returned since the reset, by output."""
-        return dict(self._given)
+        """Frames of the whole-sequence run that have left the stream since the reset, by output."""
+        return {port.name: self._given(port) for port in self.spec.outputs}
 
     # --- in place --------------------------------------------------------------------------------------------
 
     @property
     def inputs(self) -> Mapping[str, Array]:
         """The inputs' own buffers by name, `[hop, …frame]`: write the frames here, then `advance()`."""
-        return self._views_in
+        return self._inputs
 
     @property
     def outputs(self) -> Mapping[str, Array]:
         """The outputs' own buffers by name, `[frames, …frame]`, valid until the next step."""
-        return self._views_out
+        return self._outputs
 
     def advance(self) -> None:
-        """One step from `inputs` to `outputs`, without a copy."""
-        self._ready()
+        """One step from `inputs` to `outputs`, without a copy. Raises `StateError` as `step` does."""
+        if self._held or self._length is not None:
+            self._refuse_step()
         self._run()
 
     # --- inside ----------------------------------------------------------------------------------------------
-
-    @property
-    def _waiting(self) -> int:
-        return len(next(iter(self._pending.values())))
-
-    def _ready(self) -> None:
-        if self._flushed:
-            raise StateError("the stream was flushed", hint="reset() starts a new sequence")
-        if self._waiting:
-            raise StateError(
-                f"{self._waiting} pushed frames wait for the rest of their hop", hint="push() the rest, or reset()"
-            )
 
     def _run(self) -> None:
         self._stepper.run()
         self._steps += 1
 
-    def _step_from(self, arrays: Mapping[str, Array], start: int) -> dict[str, Array]:
-        for name, view in self._views_in.items():
-            view[...] = arrays[name][start : start + self.spec.hop]
-        self._run()
-        return {name: view.copy() for name, view in self._views_out.items()}
+    def _refuse_step(self) -> None:
+        if self._length is not None:
+            raise StateError("the stream was flushed", hint="reset() starts a new sequence")
+        raise StateError(
+            f"{self._held} pushed frames wait for the rest of their hop of {self.spec.hop}",
+            hint="push() the rest, or reset()",
+        )
 
-    def _steps_over(self, x: Frames, out: Array | None) -> Outputs:
+    def _step_over(self, x: Frames, out: Array | None) -> Outputs:
         arrays = by_name(self.spec.inputs, x)
-        self._ready()
+        if self._held or self._length is not None:
+            self._refuse_step()
         hop, count = self.spec.hop, len(next(iter(arrays.values())))
         if count == 0 or count % hop:
             raise InputError(
@@ -201,52 +199,72 @@ class Stream:
                 place=self.spec.inputs[0].name,
                 hint="push() takes any number of frames",
             )
-        if out is not None:
-            if self._single_out is None:
-                raise InputError("`out` goes with a single output")
-            self._check_out(out, (count // hop * self._single_out.shape[0], *self._single_out.shape[1:]))
-        pieces = [self._step_from(arrays, start) for start in range(0, count, hop)]
-        joined = {port.name: np.concatenate([piece[port.name] for piece in pieces]) for port in self.spec.outputs}
-        if out is not None:
-            out[...] = next(iter(joined.values()))
-            return out
-        return _one_or_all(joined)
+        steps = count // hop
+        if out is None:
+            results = self._room(steps)
+        else:
+            self._check_out(out, steps)
+            results = {self.spec.outputs[0].name: out}
+        for index in range(steps):
+            self._fill(arrays, index * hop, (index + 1) * hop)
+            self._run()
+            self._collect(results, index)
+        return _one_or_all(results)
 
-    def _check_out(self, out: Array, shape: tuple[int, ...]) -> None:
-        dtype = self.spec.outputs[0].dtype
-        if out.shape != shape or out.dtype != dtype:
+    def _check_out(self, out: Array, steps: int) -> None:
+        view = self._y
+        if view is None:
+            names = ", ".join(port.name for port in self.spec.outputs)
+            raise InputError(f"`out` goes with a single output; the model has {names}")
+        shape = (steps * view.shape[0], *view.shape[1:])
+        if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != view.dtype:
+            came = f"{out.dtype} {list(out.shape)}" if isinstance(out, np.ndarray) else type(out).__name__
             raise InputError(
-                f"`out` is {out.dtype} {list(out.shape)}; the result is {dtype} {list(shape)}",
-                place=self.spec.outputs[0].name,
+                f"`out` is {came}; the result is {view.dtype} {list(shape)}", place=self.spec.outputs[0].name
             )
 
-    def _silence(self, name: str, frames: int) -> Array:
-        view = self._views_in[name]
-        fill = self._padding if view.dtype.kind == "f" else 0
-        return np.full((frames, *view.shape[1:]), fill, view.dtype)
+    def _set_left(self, frames: int) -> None:
+        if self._stepper.left is not None:
+            self._stepper.left[...] = frames
 
-    def _missing(self, port: OutputSpec) -> int:
-        """Frames of the whole sequence that have not left the model yet."""
-        return port.length(self._taken) - max(0, self._steps * port.shape[0] - port.delay)
+    def _fill(self, arrays: Mapping[str, Array], start: int, end: int) -> None:
+        """Put frames `[start, end)` behind those that wait."""
+        for name, view in self._inputs.items():
+            view[self._held : self._held + end - start] = arrays[name][start:end]
 
-    def _due(self, pieces: list[dict[str, Array]], length: int | None) -> Outputs:
-        """The true frames among those of the last steps; up to the sequence's end when its length is known."""
+    def _room(self, steps: int) -> dict[str, Array]:
+        """Arrays for the results of so many steps."""
+        return {
+            name: np.empty((steps * view.shape[0], *view.shape[1:]), view.dtype) for name, view in self._outputs.items()
+        }
+
+    def _collect(self, results: Mapping[str, Array], index: int) -> None:
+        for name, result in results.items():
+            view = self._outputs[name]
+            result[index * len(view) : (index + 1) * len(view)] = view
+
+    def _given(self, port: OutputSpec) -> int:
+        if self._length is not None:
+            return port.length(self._length) if self._length else 0
+        return max(0, self._steps * port.shape[0] - port.delay)
+
+    def _steps_missing(self, port: OutputSpec, taken: int) -> int:
+        """Steps until the last frame of a sequence of `taken` input frames has left."""
+        return max(0, -(-(port.length(taken) + port.delay) // port.shape[0]) - self._steps)
+
+    def _due(self, results: Mapping[str, Array], first: int) -> Outputs:
+        """The true frames among those of the steps from `first` on."""
         due = {}
         for port in self.spec.outputs:
-            frames = port.shape[0]
-            first = (self._steps - len(pieces)) * frames - port.delay  # whole-sequence index of the first of them
-            empty = self._views_out[port.name][:0]
-            joined = np.concatenate([piece[port.name] for piece in pieces]) if pieces else empty.copy()
-            end = len(joined) if length is None else port.length(length) - first
-            due[port.name] = joined[max(0, self._given[port.name] - first) : max(0, end)]
-            self._given[port.name] += len(due[port.name])
+            origin = first * port.shape[0] - port.delay  # whole-sequence index of the first of them
+            due[port.name] = results[port.name][max(0, -origin) : max(0, self._given(port) - origin)]
         return _one_or_all(due)
 
 
-def _without_batch(array: Array, port: Any) -> Array:
+def _without_batch(array: Array, port: InputSpec | OutputSpec) -> Array:
     """The same memory without the batch axis."""
     view = array.reshape(array.shape[0], *port.frame)
-    assert np.shares_memory(view, array) or not array.size
+    assert np.shares_memory(view, array)
     return view
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from families import BY_NAME
 from torch import Tensor, nn
 
 from edgernn.export import ExportResult, export_model
+
+from families import BY_NAME
 
 Exporter = Callable[[str], "Exported"]
 

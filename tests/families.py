@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from cells import EMA, LayerNormLSTM
 from torch import Tensor, nn
 from torch.nn import functional
 
 from edgernn.nn import LogMel, Recurrent
+
+from cells import EMA, LayerNormLSTM
 
 FEATURES, HIDDEN, FRAMES = 8, 16, 24
 
@@ -271,16 +272,27 @@ FAMILIES = (
     Family("CRNN symmetric, strided", lambda: CRNN(causal=False, strides=(3, 2)), frames, hop=6),
     Family("TCN with cut ends", TCN, frames),
     Family("residual GRUs, LayerNorm", Residual, frames),
-    Family("branches with other delays", lambda: Lambda(
-        _delayed_sum, wide=nn.Conv1d(FEATURES, 4, 7, padding=3), narrow=nn.Conv1d(FEATURES, 4, 3, padding=1)
-    ), frames, delay=3),  # fmt: skip
-    Family("two outputs, two rates", lambda: Lambda(
-        _two_rates, conv=nn.Conv1d(FEATURES, 4, 3, stride=2, padding=1)
-    ), frames, hop=2),  # fmt: skip
+    Family(
+        "branches with other delays",
+        lambda: Lambda(
+            _delayed_sum, wide=nn.Conv1d(FEATURES, 4, 7, padding=3), narrow=nn.Conv1d(FEATURES, 4, 3, padding=1)
+        ),
+        frames,
+        delay=3,
+    ),
+    Family(
+        "two outputs, two rates",
+        lambda: Lambda(_two_rates, conv=nn.Conv1d(FEATURES, 4, 3, stride=2, padding=1)),
+        frames,
+        hop=2,
+    ),
     Family("two inputs", TwoInputs, two_inputs),
-    Family("frames stacked by three", lambda: Lambda(
-        _stacked, gru=nn.GRU(3 * FEATURES, HIDDEN, batch_first=True)
-    ), frames, hop=3),  # fmt: skip
+    Family(
+        "frames stacked by three",
+        lambda: Lambda(_stacked, gru=nn.GRU(3 * FEATURES, HIDDEN, batch_first=True)),
+        frames,
+        hop=3,
+    ),
     Family("STFT, cumulative mean", lambda: Spectral(center=False), audio, hop=16, delay=3),
     Family("STFT centred, reflect", lambda: Spectral(center=True), audio, hop=16, delay=2),
     Family("STFT centred, zeros", lambda: Spectral(center=True, pad_mode="constant"), audio, hop=16, delay=1),
@@ -289,11 +301,16 @@ FAMILIES = (
     Family("running mean (cumsum, arange)", lambda: Lambda(_running), frames),
     Family("Recurrent(EMA)", lambda: Recurrent(EMA(FEATURES)), frames),
     Family("Recurrent(LayerNormLSTM)", lambda: Recurrent(LayerNormLSTM(FEATURES, HIDDEN)), frames),
-    Family("Recurrent behind a delay", lambda: Lambda(
-        lambda m, x: m.cell(m.conv(x.transpose(1, 2)).transpose(1, 2)),
-        conv=nn.Conv1d(FEATURES, FEATURES, 5, padding=2),
-        cell=Recurrent(LayerNormLSTM(FEATURES, HIDDEN)),
-    ), frames, delay=2),  # fmt: skip
+    Family(
+        "Recurrent behind a delay",
+        lambda: Lambda(
+            lambda m, x: m.cell(m.conv(x.transpose(1, 2)).transpose(1, 2)),
+            conv=nn.Conv1d(FEATURES, FEATURES, 5, padding=2),
+            cell=Recurrent(LayerNormLSTM(FEATURES, HIDDEN)),
+        ),
+        frames,
+        delay=2,
+    ),
     Family("keyword net on raw audio", KeywordNet, lambda: torch.randn(1, 1600), hop=160),
 )
 BY_NAME = {family.name: family for family in FAMILIES}

@@ -8,14 +8,15 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import Exporter
-from families import BY_NAME, FAMILIES
 from torch.utils._pytree import tree_leaves
 
 import edgernn
 from edgernn.export import export_model, read_program
 from edgernn.interpret import Interpreter
 from edgernn.spec import LEFT_UNKNOWN
+
+from conftest import Exporter
+from families import BY_NAME, FAMILIES
 
 each_family = pytest.mark.parametrize(
     "name", [pytest.param(f.name, marks=pytest.mark.xdist_group(f.name)) for f in FAMILIES]
@@ -93,7 +94,9 @@ def test_model_call_equals_pytorch(exported: Exporter, name: str) -> None:
         frames = _random(random, port.dtype, (length, *port.frame))
         given.append(frames)
         shape = [length if axis == family.time_axis else size for axis, size in enumerate(tensor.shape)]
-        whole.append(torch.from_numpy(np.moveaxis(frames.reshape(length, 1, *port.frame), 0, family.time_axis).reshape(shape)))
+        whole.append(
+            torch.from_numpy(np.moveaxis(frames.reshape(length, 1, *port.frame), 0, family.time_axis).reshape(shape))
+        )
     with torch.no_grad():
         expected = made.module(*whole)
     result = model(*given)

@@ -16,7 +16,7 @@ from edgernn.errors import InputError
 from edgernn.runtime.bench import Report, bench, compare
 
 
-class _Percent(click.ParamType):
+class _Percent(click.ParamType[float]):
     name = "percent"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:

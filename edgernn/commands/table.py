@@ -22,7 +22,9 @@ def table(rows: Sequence[Mapping[str, Any]], *, markdown: bool = False) -> str:
         ]
         return f"| {' | '.join(padded)} |" if markdown else "  ".join(padded).rstrip()
 
-    rule = [("-" * (width - 1) + ":") if to_right else "-" * width for width, to_right in zip(widths, right, strict=True)]
+    rule = [
+        ("-" * (width - 1) + ":") if to_right else "-" * width for width, to_right in zip(widths, right, strict=True)
+    ]
     return "\n".join([line(keys), *([line(rule)] if markdown else []), *(line(item) for item in cells)])
 
 

@@ -11,7 +11,7 @@ from edgernn.program import Array, Op, Operand, Type, present
 
 @dataclass(frozen=True, kw_only=True)
 class FrameIndex(Op):
-    """`start + step_size * frame` for the `frames` frames of this step, `[frames]`, from the step counter `steps` `[]`."""
+    """`start + step_size * index` of each frame since reset, `[frames]`; `steps` `[]` is the step counter."""
 
     steps: Operand
     frames: int

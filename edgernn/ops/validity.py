@@ -8,6 +8,7 @@ import numpy as np
 
 from edgernn.program import Array, Op, Operand, Type, present
 
+
 @dataclass(frozen=True, kw_only=True)
 class CountSteps(Op):
     """The step counter: `steps + 1`, int64 `[]`."""

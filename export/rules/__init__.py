@@ -10,9 +10,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 Rule = Callable[..., Any]
+F = TypeVar("F", bound=Rule)
 
 FAMILIES = (
     "arithmetic",
@@ -34,10 +35,10 @@ FAMILIES = (
 _RULES: dict[str, Rule] = {}
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
+def rule(*names: str) -> Callable[[F], F]:
     """Register a function as the rule of these operations."""
 
-    def register(function: Rule) -> Rule:
+    def register(function: F) -> F:
         for name in names:
             if name in _RULES:
                 raise ValueError(f"two rules for {name}")

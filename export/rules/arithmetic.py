@@ -57,7 +57,7 @@ def unary(t: Translator, node: fx.Node, x: Timed, kind: str, suffix: str = "") -
     return t.add(ops.Unary, t.name(node, suffix), x.timing, x=x.value, kind=kind)
 
 
-def binary(t: Translator, node: fx.Node, a: Operand, b: Operand, kind: str) -> Timed:
+def binary(t: Translator, node: fx.Node, kind: str, a: Operand, b: Operand) -> Timed:
     """The symbol of a node that is `kind(a, b)`."""
     (left, right), like = broadcast(t, node, (a, b))
     value = t.add(ops.Binary, t.name(node), like.timing, a=left, b=right, kind=kind)
@@ -76,7 +76,7 @@ def _unary_rule(kind: str) -> Callable[..., Timed]:
 
 def _binary_rule(kind: str) -> Callable[..., Timed]:
     def apply(t: Translator, node: fx.Node, a: Operand, b: Operand) -> Timed:
-        return binary(t, node, *promote(t, node, a, b), kind)
+        return binary(t, node, kind, *promote(t, node, a, b))
 
     return apply
 
@@ -143,7 +143,7 @@ def rsub(t: Translator, node: fx.Node, a: Operand, b: Operand, alpha: Number = 1
 def _weighted(t: Translator, node: fx.Node, a: Operand, b: Operand, alpha: Number, kind: str) -> Timed:
     if alpha != 1:
         raise UnsupportedError(f"`alpha={alpha}`", hint="multiply the operand itself")
-    return binary(t, node, *promote(t, node, a, b), kind)
+    return binary(t, node, kind, *promote(t, node, a, b))
 
 
 @rule("abs.default")
@@ -154,9 +154,7 @@ def absolute(t: Translator, node: fx.Node, x: Timed) -> Timed:
         return t.result(node, unary(t, node, x, "abs"), x)
     square = t.add(ops.Binary, t.name(node, "square"), x.timing, a=x.value, b=x.value, kind="mul")
     last = len(t.builder.shape(square)) - 1
-    power = t.add(
-        ops.Reduce, t.name(node, "power"), x.timing, x=square, kind="sum", axes=(last,), keepdims=False
-    )
+    power = t.add(ops.Reduce, t.name(node, "power"), x.timing, x=square, kind="sum", axes=(last,), keepdims=False)
     return t.result(node, t.add(ops.Unary, t.name(node), x.timing, x=power, kind="sqrt"), x)
 
 
@@ -171,13 +169,13 @@ def power(t: Translator, node: fx.Node, x: Timed, exponent: Number) -> Timed:
         return t.result(node, t.add(ops.Binary, t.name(node), x.timing, a=x.value, b=x.value, kind="mul"), x)
     if exponent == 0.5:
         return t.result(node, unary(t, node, x, "sqrt"), x)
-    return binary(t, node, x, exponent, "pow")
+    return binary(t, node, "pow", x, exponent)
 
 
 @rule("pow.Scalar", "pow.Tensor_Tensor")
 def power_of(t: Translator, node: fx.Node, base: Operand, exponent: Operand) -> Timed:
     """A power with a changing exponent."""
-    return binary(t, node, *promote(t, node, base, exponent), "pow")
+    return binary(t, node, "pow", *promote(t, node, base, exponent))
 
 
 @rule("square.default")
@@ -195,7 +193,7 @@ def clamp(t: Translator, node: fx.Node, x: Timed, low: Number | None = None, hig
     if low is None or high is None:
         kind, bound = ("min", high) if low is None else ("max", low)
         assert bound is not None
-        return binary(t, node, x, bound, kind)
+        return binary(t, node, kind, x, bound)
     value = t.add(ops.Clip, t.name(node), x.timing, x=x.value, low=float(low), high=float(high))
     return t.result(node, value, x)
 
@@ -203,13 +201,13 @@ def clamp(t: Translator, node: fx.Node, x: Timed, low: Number | None = None, hig
 @rule("clamp_min.default")
 def clamp_min(t: Translator, node: fx.Node, x: Timed, low: Number) -> Timed:
     """x, at least `low`."""
-    return binary(t, node, x, low, "max")
+    return binary(t, node, "max", x, low)
 
 
 @rule("clamp_max.default")
 def clamp_max(t: Translator, node: fx.Node, x: Timed, high: Number) -> Timed:
     """x, at most `high`."""
-    return binary(t, node, x, high, "min")
+    return binary(t, node, "min", x, high)
 
 
 @rule("where.self", "where.ScalarOther", "where.ScalarSelf")

@@ -63,7 +63,9 @@ def leaky_relu(t: Translator, node: fx.Node, x: Timed, slope: float = 0.01) -> T
 
 
 @rule("elu.default")
-def elu(t: Translator, node: fx.Node, x: Timed, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Timed:
+def elu(
+    t: Translator, node: fx.Node, x: Timed, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0
+) -> Timed:
     """max(x, 0) + alpha (exp(min(x, 0)) - 1)."""
     if (scale, input_scale) != (1.0, 1.0):
         raise UnsupportedError("scaled ELU has no rule", hint="use nn.ELU")

@@ -30,7 +30,8 @@ def conv1d(
     """x `[batch, channels, time]`; zero padding is that of the whole sequence, at its two ends only."""
     if x.axis != len(x.shape) - 1:
         raise UnsupportedError(
-            "convolves over an axis that is not time", hint="Conv1d takes [batch, channels, time]: transpose(1, 2) first"
+            "convolves over an axis that is not time",
+            hint="Conv1d takes [batch, channels, time]: transpose(1, 2) first",
         )
     if len(x.shape) != 3:
         raise UnsupportedError("takes an input without a batch axis", hint="give the example a batch axis of size 1")

@@ -45,9 +45,7 @@ def stack(t: Translator, node: fx.Node, parts: list[Timed | Const], dim: int = 0
         name = with_frames(t, node, next(rest) if isinstance(part, Timed) else part, like)
         single = t.builder.shape(name)
         names.append(
-            t.add(
-                ops.Reshape, t.name(node, "part"), like.timing, x=name, shape=(*single[:axis], 1, *single[axis:])
-            )
+            t.add(ops.Reshape, t.name(node, "part"), like.timing, x=name, shape=(*single[:axis], 1, *single[axis:]))
         )
     return t.result(node, t.add(ops.Concat, t.name(node), like.timing, parts=tuple(names), axis=axis), like)
 
@@ -65,16 +63,12 @@ def chunk(t: Translator, node: fx.Node, x: Timed, _: object = None, dim: int = 0
     pieces, start = [], 0
     for shape in t.shape(node):
         size = 1 if unbound else shape[dim]
-        piece = t.add(
-            ops.Slice, t.name(node, "piece"), x.timing, x=x.value, axis=axis, start=start, end=start + size
-        )
+        piece = t.add(ops.Slice, t.name(node, "piece"), x.timing, x=x.value, axis=axis, start=start, end=start + size)
         start += size
         time = x.axis
         if unbound:
             full = t.builder.shape(piece)
-            piece = t.add(
-                ops.Reshape, t.name(node, "item"), x.timing, x=piece, shape=(*full[:axis], *full[axis + 1 :])
-            )
+            piece = t.add(ops.Reshape, t.name(node, "item"), x.timing, x=piece, shape=(*full[:axis], *full[axis + 1 :]))
             time = x.axis - (dim % len(x.shape) < x.axis) if x.axis is not None else None
         pieces.append(t.symbol(piece, shape, time, x.timing, newest=x.axis is None, free=x.free))
     return tuple(pieces)

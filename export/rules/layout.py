@@ -77,7 +77,9 @@ def _fold(t: Translator, node: fx.Node, x: Timed, count: int, shape: Shape, axis
     return t.symbol(t.add(ops.Reshape, t.name(node), folded, x=x.value, shape=frames), shape, axis, folded)
 
 
-@rule("transpose.int", "permute.default", "t.default", "swapaxes.default", "movedim.int", "numpy_T.default", "mT.default")
+@rule(
+    "transpose.int", "permute.default", "t.default", "swapaxes.default", "movedim.int", "numpy_T.default", "mT.default"
+)
 def transpose(t: Translator, node: fx.Node, x: Timed, *arguments: Any) -> Timed:
     """Axes in another order; moving only time or axes of size 1 costs nothing."""
     order = _order(node, len(x.shape), arguments)
@@ -121,13 +123,11 @@ def slice_(
     step: int = 1,
 ) -> Timed:
     """A part of an axis. Over time: all but some frames at the ends, every k-th frame, or the newest."""
-    size = x.shape[dim]
+    size, axis = x.shape[dim], x.axis
     begin, stop, _ = slice(start, end).indices(size)
-    if x.axis is None or dim % len(x.shape) != x.axis:
+    if axis is None or dim % len(x.shape) != axis:
         x = t.settle(x)
-        value = t.add(
-            ops.Slice, t.name(node), x.timing, x=x.value, axis=x.dim(dim), start=begin, end=stop, stride=step
-        )
+        value = t.add(ops.Slice, t.name(node), x.timing, x=x.value, axis=x.dim(dim), start=begin, end=stop, stride=step)
         return t.result(node, value, x)
     if t.axis(node) is None:
         if (begin, stop) != (size - 1, size):
@@ -136,17 +136,15 @@ def slice_(
                 hint="a stream has every frame or the newest one: `y[:, -1:]`",
             )
         x = t.settle(x)
-        frame = x.frame
-        value = reshape_value(
-            t, t.name(node), x.value, (t.frames(x.timing), *frame[: x.axis], 1, *frame[x.axis :]), x.timing
-        )
+        full = (t.frames(x.timing), *t.shape(node))
+        value = reshape_value(t, t.name(node), x.value, full, x.timing)
         return t.symbol(value, t.shape(node), None, x.timing, newest=True)
-    second = t.captured.twin_shape(_argument(node))[x.axis]
-    length, twin = t.shape(node)[x.axis], t.captured.twin_shape(node)[x.axis]
+    second = t.captured.twin_shape(_argument(node))[axis]
+    length, twin = t.shape(node)[axis], t.captured.twin_shape(node)[axis]
     after = size - stop
     if -(-(stop - begin) // step) != length or -(-(second - after - begin) // step) != twin:
         raise UnsupportedError("cuts a part of the sequence whose end moves with the length in another way")
-    cut = x.padded(Pad(-begin, -after), (*x.shape[: x.axis], stop - begin, *x.shape[x.axis + 1 :]))
+    cut = x.padded(Pad(-begin, -after), (*x.shape[:axis], stop - begin, *x.shape[axis + 1 :]))
     if step == 1:
         return cut
     # every k-th frame is a window of one frame with stride k
@@ -161,7 +159,7 @@ def slice_(
         end=window.first + (window.count - 1) * step + 1,
         stride=step,
     )
-    return t.symbol(value, t.shape(node), x.axis, window.timing)
+    return t.symbol(value, t.shape(node), axis, window.timing)
 
 
 @rule("select.int")

@@ -33,7 +33,9 @@ def rnn(t: Translator, node: fx.Node, x: Timed, h: Const, *arguments: Any) -> tu
 
 
 @rule("lstm.input")
-def lstm(t: Translator, node: fx.Node, x: Timed, states: list[Const], *arguments: Any) -> tuple[Timed | FinalState, ...]:
+def lstm(
+    t: Translator, node: fx.Node, x: Timed, states: list[Const], *arguments: Any
+) -> tuple[Timed | FinalState, ...]:
     """`nn.LSTM`."""
     return _Stack(t, node, x, states, *arguments).build(ops.LSTM)
 
@@ -119,4 +121,3 @@ class _Stack:
         from edgernn.export.streaming import to_numpy  # the translator imports the rules
 
         return to_numpy(state.tensor[layer])
-

@@ -130,5 +130,3 @@ def _own_timing(t: Translator, node: fx.Node) -> Timing:
     first, second = t.shape(node)[axis], t.captured.twin_shape(node)[axis]
     period = int(t.captured.period(first, second))
     return Timing(period, first * period - t.captured.lengths[0], 0, 1)
-
-

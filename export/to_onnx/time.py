@@ -138,4 +138,3 @@ def stft(body: Body, op: ops.STFT) -> list[str]:
 
 def _cast(body: Body, x: str, dtype: str) -> str:
     return body.node("Cast", x, to=ONNX_TYPES[dtype])
-

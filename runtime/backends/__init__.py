@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy.typing as npt
 
 from edgernn.errors import ModelFileError
+from edgernn.spec import StreamSpec
 
 Array = npt.NDArray[Any]
 
@@ -39,20 +40,23 @@ class Engine(Protocol):
     spec_json: str
     summary_json: str
 
-    def stepper(self, spec: Any) -> Stepper:
+    def check(self, spec: StreamSpec) -> None:
+        """Raise `ModelFileError` unless the graph's inputs and outputs are those of the contract."""
+
+    def stepper(self, spec: StreamSpec) -> Stepper:
         """New buffers for one stream."""
 
 
-def open_engine(path: Path, backend: str, threads: int) -> tuple[str, Engine]:
-    """The name of the back end for a file, and the file loaded by it.
+def open_engine(path: Path, data: bytes, backend: str, threads: int) -> tuple[str, Engine]:
+    """The name of the back end for a file, and its bytes `data` loaded by it.
 
     Raises `ModelFileError` for a suffix or back end that is not known, or a file that the back end refuses.
     """
-    name = SUFFIXES.get(path.suffix) if backend == "auto" else backend
+    name = SUFFIXES.get(path.suffix.lower()) if backend == "auto" else backend
     if name is None:
         known = ", ".join(sorted(SUFFIXES))
         raise ModelFileError(f"has no suffix that a back end takes ({known})", place=str(path))
     if name not in BACKENDS:
         raise ModelFileError(f"no back end is called `{name}`", hint=f"back ends: auto, {', '.join(sorted(BACKENDS))}")
-    engine: Engine = importlib.import_module(BACKENDS[name]).load_engine(path, threads)
+    engine: Engine = importlib.import_module(BACKENDS[name]).load_engine(data, str(path), threads)
     return name, engine

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,17 @@ from edgernn.errors import MissingExtraError, ModelFileError
 from edgernn.spec import LEFT_UNKNOWN, SPEC_KEY, StreamSpec
 
 Array = npt.NDArray[Any]
+Port = tuple[str, str, tuple[int, ...]]  # name, dtype, shape
 SUMMARY_KEY = "edgernn.summary"
 
 
-def load_engine(path: Path, threads: int) -> OnnxEngine:
-    """Open a file. Raises `MissingExtraError` without onnxruntime, `ModelFileError` when it refuses the file."""
+def load_engine(data: bytes, place: str, threads: int) -> OnnxEngine:
+    """Load a file by its bytes. Raises `MissingExtraError` without onnxruntime, `ModelFileError` when it refuses."""
     try:
         import onnxruntime
     except ImportError:
         raise MissingExtraError(
-            "onnxruntime is not installed", place=str(path), hint="pip install 'edgernn[onnxruntime]'"
+            "onnxruntime is not installed", place=place, hint="pip install 'edgernn[onnxruntime]'"
         ) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -30,11 +30,12 @@ def load_engine(path: Path, threads: int) -> OnnxEngine:
     # a stream sleeps between frames: spinning threads would only burn the battery
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        text = str(error).splitlines()[0]
-        raise ModelFileError(f"onnxruntime refuses it: {text}", place=str(path)) from error
-    return OnnxEngine(session, str(path))
+        if not data or "INVALID_PROTOBUF" in str(error):
+            raise ModelFileError("is truncated, or no ONNX file at all", place=place) from None
+        raise ModelFileError(f"onnxruntime refuses it: {_first_line(error)}", place=place) from error
+    return OnnxEngine(session, place)
 
 
 class OnnxEngine:
@@ -50,6 +51,27 @@ class OnnxEngine:
         self.spec_json: str = props[SPEC_KEY]
         self.summary_json: str = props.get(SUMMARY_KEY, "[]")
         self._place = place
+
+    def check(self, spec: StreamSpec) -> None:
+        """Compare the contract with the graph: buffers of another size would be read and written beyond their end."""
+        given: list[Port] = [(port.name, port.dtype, port.shape) for port in spec.inputs]
+        given += [(state.input, state.dtype, state.shape) for state in spec.states]
+        given += [] if spec.frames_left is None else [(spec.frames_left, "int64", ())]
+        made: list[Port] = [(port.name, port.dtype, port.shape) for port in spec.outputs]
+        made += [(state.output, state.dtype, state.shape) for state in spec.states]
+        for kind, promised, nodes in (
+            ("inputs", given, self._session.get_inputs()),
+            ("outputs", made, self._session.get_outputs()),
+        ):
+            found = [(node.name, _dtype(node.type), tuple(node.shape)) for node in nodes]
+            for odd in sorted(set(promised) ^ set(found), key=str):
+                whose = "contract" if odd in promised else "graph"
+                raise ModelFileError(
+                    f"its contract and its graph have different {kind}: only the {whose} has `{odd[0]}`,"
+                    f" {odd[1]} {list(odd[2])}",
+                    place=self._place,
+                    hint="export the model again",
+                )
 
     def stepper(self, spec: StreamSpec) -> OnnxStepper:
         """Buffers of one stream."""
@@ -88,8 +110,7 @@ class OnnxStepper:
         try:
             self._session.run_with_iobinding(self._bindings[self._current])
         except Exception as error:
-            text = str(error).splitlines()[0]
-            raise ModelFileError(f"onnxruntime failed in a step: {text}", place=self._place) from error
+            raise ModelFileError(f"onnxruntime failed in a step: {_first_line(error)}", place=self._place) from error
         self._current = 1 - self._current
 
     def states(self) -> list[Array]:
@@ -100,3 +121,13 @@ class OnnxStepper:
         """Copy values into the current state."""
         for target, source in zip(self.states(), states, strict=True):
             target[...] = source
+
+
+def _dtype(text: str) -> str:
+    """NumPy's name for `tensor(…)`."""
+    name = text.removeprefix("tensor(").removesuffix(")")
+    return "float32" if name == "float" else name
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
