@@ -101,11 +101,11 @@ class Model:
         outputs. Raises `InputError` for arrays that do not fit.
         """
         names = [port.name for port in self.spec.inputs]
-        if len(frames) == 1 and isinstance(frames[0], Mapping) and not named:
-            frames, named = (), dict(frames[0])
         if len(frames) > len(names) or set(named) - set(names[len(frames) :]):
             raise InputError(f"takes {len(names)} inputs: {', '.join(names)}", place=self.spec.name)
         given: Any = {**dict(zip(names, frames, strict=False)), **named}
+        if len(frames) == 1 and isinstance(frames[0], Mapping) and not named:
+            given = frames[0]
         stream = self.stream()
         head, tail = stream.push(given), stream.flush()
         whole = {}
