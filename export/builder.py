@@ -76,7 +76,7 @@ class Builder:
 
     def parameter(self, name: str, array: Array) -> str:
         """Keep `array` under `name`, or under a name like it when another array has that one."""
-        array = np.ascontiguousarray(array)
+        array = np.require(array, requirements="C")
         known = self.parameters.get(name)
         if known is not None and known.shape == array.shape and known.tobytes() == array.tobytes():
             return name

@@ -33,6 +33,7 @@ from edgernn.program import Array, Op, Timing, Value
 
 STEPS = "steps"  # what the step counter's state is called
 LEFT = "frames_left"
+FAULT = "this is a fault of edgernn's rule: report it with the module"
 STATEFUL = ("gru", "lstm", "rnn_relu", "rnn_tanh", "scan")  # what takes an initial state
 
 
@@ -182,11 +183,11 @@ class Translator:
         if axis is None and not newest:
             raise UnsupportedError("the result no longer has a time axis", hint="keep time as an axis of its own")
         if self.builder.shape(value) != expected:
-            raise AssertionError(f"{value}: {self.builder.shape(value)} made, {expected} captured")
+            raise ExportError(f"its rule makes {self.builder.shape(value)}, PyTorch {expected}", hint=FAULT)
         if axis is not None and not free:
             length = (self.captured.lengths[0] + timing.offset) // timing.period
             if length != shape[axis]:
-                raise AssertionError(f"{value}: {length} frames by rule, {shape[axis]} captured")
+                raise ExportError(f"its rule makes {length} frames, PyTorch {shape[axis]}", hint=FAULT)
         return Timed(value, shape, axis, timing, free=free)
 
     def constant(self, const: Const) -> str:

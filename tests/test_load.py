@@ -1,0 +1,167 @@
+"""Files from outside: each thing that can be wrong with one has its own error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import onnx
+import onnx.inliner
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import edgernn
+from edgernn import content
+from edgernn.errors import EdgeRNNError, InputError, MissingExtraError, ModelFileError, SpecError
+from edgernn.export import read_program
+from edgernn.spec import SPEC_KEY, StreamSpec
+
+from conftest import Exporter
+
+
+@pytest.fixture
+def data(exported: Exporter) -> bytes:
+    return exported("GRU").path.read_bytes()
+
+
+def test_missing_and_unknown(tmp_path: Path, exported: Exporter) -> None:
+    for path, text in (
+        (tmp_path / "none.onnx", "No such file"),
+        (tmp_path, "is a folder"),
+        (exported("GRU").path.parent / "x.weird", "cannot be read"),
+    ):
+        with pytest.raises(ModelFileError, match=text):
+            edgernn.load(path)
+    (tmp_path / "m.weird").write_bytes(b"x")
+    with pytest.raises(ModelFileError, match="no suffix"):
+        edgernn.load(tmp_path / "m.weird")
+    with pytest.raises(ModelFileError, match="no back end is called `cuda`"):
+        edgernn.load(exported("GRU").path, backend="cuda")
+
+
+def test_not_ours(tmp_path: Path, data: bytes) -> None:
+    model = onnx.load_model_from_string(data)
+    del model.metadata_props[:]
+    path = tmp_path / "m.onnx"
+    onnx.save(model, path)
+    for read in (edgernn.load, read_program):
+        with pytest.raises(ModelFileError, match="without a streaming contract"):
+            read(path)
+    path.write_bytes(b"no protobuf at all")
+    with pytest.raises(ModelFileError, match="no ONNX file"):
+        edgernn.load(path)
+    with pytest.raises(ModelFileError, match="not an ONNX file"):
+        read_program(path)
+
+
+def test_altered(tmp_path: Path, data: bytes) -> None:
+    model = onnx.load_model_from_string(data)
+    weight = next(item for item in model.graph.initializer if item.name == "rnn.weight_hh_l0")
+    weight.raw_data = bytes(len(weight.raw_data))
+    path = tmp_path / "m.onnx"
+    onnx.save(model, path)
+    with pytest.raises(ModelFileError, match="hash does not match"):
+        edgernn.load(path)
+    with pytest.raises(ModelFileError, match="was changed"):
+        read_program(path)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1), byte=st.integers(1, 255), cut=st.booleans())
+def test_damaged_anywhere(tmp_path: Path, data: bytes, place: float, byte: int, cut: bool) -> None:
+    """Wherever a file is cut or a byte of it changed, loading fails with an error of ours."""
+    index = min(int(place * len(data)), len(data) - 1)
+    damaged = data[:index] if cut else data[:index] + bytes([data[index] ^ byte]) + data[index + 1 :]
+    path = tmp_path / "m.onnx"
+    path.write_bytes(damaged)
+    with pytest.raises(EdgeRNNError):
+        edgernn.load(path)
+
+
+def test_inlined_cells_are_detected(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "m.onnx"
+    onnx.save(onnx.inliner.inline_local_functions(onnx.load_model_from_string(data)), path)
+    with pytest.raises(ModelFileError, match="lost its cells") as caught:
+        read_program(path)
+    assert "onnxscript.optimizer" in caught.value.hint
+
+
+def test_rate(tmp_path: Path, exported: Exporter) -> None:
+    from edgernn.export import export_model
+
+    made = exported("GRU")
+    path = tmp_path / "m.onnx"
+    export_model(made.module, made.example, path, rate_hz=100)
+    model = edgernn.load(path)
+    assert model.stream(rate_hz=100).spec.outputs[0].rate_hz == 100
+    with pytest.raises(InputError, match="frames come at 50 Hz; the model takes 100 Hz"):
+        model.stream(rate_hz=50)
+
+
+def test_missing_extra(monkeypatch: pytest.MonkeyPatch, exported: Exporter) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtraError, match=r"edgernn\[onnxruntime\]"):
+        edgernn.load(exported("GRU").path)
+
+
+def test_plain_onnxruntime_runs_the_file(data: bytes) -> None:
+    """The file is ordinary ONNX: whoever feeds its states back needs nothing of ours."""
+    import numpy as np
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    contract = json.loads(session.get_modelmeta().custom_metadata_map[SPEC_KEY])
+    state = {item["input"]: np.full(item["shape"], item["init"], item["dtype"]) for item in contract["states"]}
+    names = [item["name"] for item in contract["outputs"]] + [item["output"] for item in contract["states"]]
+    for _ in range(3):
+        y, h = session.run(names, {"x": np.ones((1, 1, 8), np.float32), **state})
+        state = {"state.rnn.l0.h": h}
+    np.testing.assert_allclose(y[0], h, atol=1e-6)
+
+
+def _contract(data: bytes) -> dict[str, object]:
+    model = onnx.load_model_from_string(data)
+    text = next(item.value for item in model.metadata_props if item.key == SPEC_KEY)
+    contract: dict[str, object] = json.loads(text)
+    return contract
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"spec_version": 99}, "version 99"),
+        ({"hop": "1"}, "`spec.hop`"),
+        ({"hop": 0}, "`hop` is below 1"),
+        ({"hop": True}, "`spec.hop`"),
+        ({"hop": 2}, "hop of `x`"),
+        ({"more": 1}, "unknown field `spec.more`"),
+        ({"inputs": []}, "no inputs"),
+        ({"inputs": [{"name": "x"}]}, "misses a field"),
+        ({"frames_left": 5}, "`spec.frames_left`"),
+        ({"name": None}, "`spec.name`"),
+        (
+            {"states": [{"input": "a", "output": "b", "shape": [2], "dtype": "float32", "init": "AAAA"}]},
+            "initial value",
+        ),
+        ({"states": [{"input": "a", "output": "b", "shape": [2], "dtype": "float99", "init": 0}]}, "dtype"),
+        ({"states": [{"input": "x", "output": "b", "shape": [2], "dtype": "float32", "init": 0}]}, "used twice"),
+    ],
+)
+def test_contracts_that_make_no_sense(data: bytes, change: dict[str, object], text: str) -> None:
+    contract = {**_contract(data), **change}
+    with pytest.raises(SpecError, match=text):
+        StreamSpec.from_json(json.dumps(contract))
+
+
+def test_contract_is_no_json() -> None:
+    for text in ("", "[]", "{", "3"):
+        with pytest.raises(SpecError, match="JSON"):
+            StreamSpec.from_json(text)
+
+
+def test_contract_round_trip(data: bytes) -> None:
+    spec = StreamSpec.from_json(json.dumps(_contract(data)))
+    assert StreamSpec.from_json(spec.to_json()) == spec
+    assert spec.content_sha256 == content.content_hash(data)

@@ -1,0 +1,102 @@
+"""The proof notices broken rules: with one broken by hand, the export fails and leaves no file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgernn.errors import ExportError, ProofError
+from edgernn.export import export_model
+from edgernn.export.streaming import Translator
+from edgernn.export.symbols import Pad, Timed
+from edgernn.export.to_onnx import body
+from edgernn.program import Timing
+
+from families import BY_NAME
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def late_by_one(patch: pytest.MonkeyPatch) -> None:
+    """Windows begin one frame early, their delay stays."""
+    window = Translator.window
+
+    def broken(self: Translator, *arguments: Any) -> Any:
+        made = window(self, *arguments)
+        return replace(made, first=max(0, made.first - 1)) if made.first else made
+
+    patch.setattr(Translator, "window", broken)
+
+
+def no_mask(patch: pytest.MonkeyPatch) -> None:
+    """Frames outside the sequence are not made zero."""
+
+    def broken(self: Translator, symbol: Timed, pad: Pad, name: str) -> Timed:
+        return symbol
+
+    patch.setattr(Translator, "mask", broken)
+
+
+def no_hold(patch: pytest.MonkeyPatch) -> None:
+    """States move while the frames are from before the sequence."""
+    patch.setattr(body.Body, "held", lambda self, new, old: new)
+
+
+def no_alignment(patch: pytest.MonkeyPatch) -> None:
+    """Branches meet with different delays."""
+    patch.setattr(Translator, "delay", lambda self, symbol, frames: symbol)
+
+
+def wrong_delay(patch: pytest.MonkeyPatch) -> None:
+    """The contract claims one frame less of delay than there is."""
+    window = Translator.window
+
+    def broken(self: Translator, *arguments: Any) -> Any:
+        made = window(self, *arguments)
+        timing: Timing = made.timing
+        return replace(made, timing=replace(timing, delay=max(0, timing.delay - 1)))
+
+    patch.setattr(Translator, "window", broken)
+
+
+def state_not_kept(patch: pytest.MonkeyPatch) -> None:
+    """The stream starts every step from the initial state."""
+    from edgernn.runtime.backends.onnxruntime import OnnxStepper
+
+    run = OnnxStepper.run
+
+    def broken(self: OnnxStepper) -> None:
+        run(self)
+        for state in self.states():
+            state[...] = 0
+
+    patch.setattr(OnnxStepper, "run", broken)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "family"),
+    [
+        (no_mask, "CRNN symmetric"),
+        (no_hold, "CRNN symmetric"),
+        (no_hold, "STFT centred, reflect"),
+        (no_alignment, "branches with other delays"),
+        (wrong_delay, "CRNN symmetric"),
+        (late_by_one, "STFT centred, reflect"),
+        (state_not_kept, "GRU"),
+        (state_not_kept, "TCN with cut ends"),
+    ],
+)
+def test_broken_rule_fails_the_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_it: Patch, family: str
+) -> None:
+    module, example = BY_NAME[family].build()
+    break_it(monkeypatch)
+    with pytest.raises(ExportError) as caught:
+        export_model(module, example, tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
+    if isinstance(caught.value, ProofError):
+        assert "output" in str(caught.value)

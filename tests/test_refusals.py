@@ -1,0 +1,141 @@
+"""What cannot stream is refused with the module's path, the operation, and what to do; no file is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from edgernn.errors import EdgeRNNError, ExportError, UnsupportedError
+from edgernn.export import export_model
+from edgernn.export.rules import find_rule, rule_names
+
+from families import FEATURES, Lambda, frames
+
+
+class CellLoop(nn.Module):
+    """A Python loop over a cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(FEATURES, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x.new_zeros(x.shape[0], 4)
+        rows = []
+        for frame in x.unbind(1):
+            h = self.cell(frame, h)
+            rows.append(h)
+        return torch.stack(rows, 1)
+
+
+class Packed(nn.Module):
+    """A packed sequence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(FEATURES, 4, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([x.shape[1]]), batch_first=True)
+        return nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], batch_first=True)[0]
+
+
+def attention(m: nn.Module, x: Tensor) -> Tensor:
+    return torch.softmax(x @ x.transpose(1, 2), -1) @ x
+
+
+REFUSED: list[tuple[str, Callable[[], nn.Module], list[str]]] = [
+    ("bidirectional", lambda: nn.GRU(FEATURES, 4, batch_first=True, bidirectional=True), ["gru", "future"]),
+    ("inside a module", lambda: Lambda(lambda m, x: m.enc(x), enc=nn.Sequential(
+        nn.Linear(FEATURES, 4), nn.LSTM(4, 4, batch_first=True, bidirectional=True)
+    )), ["`enc.1`, `lstm`", "bidirectional"]),
+    ("Python loop", CellLoop, ["changes with the length", "Recurrent(cell)"]),
+    ("packed sequence", Packed, ["pack_padded_sequence"]),
+    ("softmax over time", lambda: Lambda(lambda m, x: x.softmax(1)), ["softmax", "all frames", "dim=-1"]),
+    ("flip of time", lambda: Lambda(lambda m, x: x.flip(1)), ["flip", "backwards"]),
+    ("mean over time, taken off", lambda: Lambda(lambda m, x: x - x.mean(1, keepdim=True)), ["mean", "cumsum"]),
+    ("newest frame, taken off", lambda: Lambda(lambda m, x: x - x[:, -1:]), ["newest frame"]),
+    ("attention", lambda: Lambda(attention), ["matmul", "every frame with every frame"]),
+    ("norm over time", lambda: Lambda(lambda m, x: m.norm(x.transpose(1, 2)), norm=nn.InstanceNorm1d(FEATURES)),
+     ["instance_norm", "all frames"]),
+    ("linear over time", lambda: Lambda(lambda m, x: m.fc(x.transpose(1, 2)), fc=nn.Linear(24, 4)), ["torch.export"]),
+    ("reshape mixing time", lambda: Lambda(lambda m, x: x.transpose(1, 2).reshape(1, -1, FEATURES)), ["mixes frames"]),
+    ("recurs over features", lambda: Lambda(
+        lambda m, x: m.gru(x.transpose(1, 2).reshape(1, FEATURES, -1)[:, :, :4])[0], gru=nn.GRU(4, 4, batch_first=True)
+    ), ["at a fixed place"]),
+    ("first frame", lambda: Lambda(lambda m, x: x[:, 0]), ["frame 0", "newest"]),
+    ("frames joined in time", lambda: Lambda(lambda m, x: torch.cat([x, x], 1)), ["higher rate"]),
+    ("replicate padding", lambda: Lambda(lambda m, x: functional.pad(x.transpose(1, 2), (3, 0), "replicate")),
+     ["replicate", "zeros"]),
+    ("a table with a row per frame", lambda: Lambda(lambda m, x: x + torch.randn(1, 24, FEATURES)), []),
+    ("no rule", lambda: Lambda(lambda m, x: torch.linalg.matrix_exp(x.unsqueeze(2).expand(1, -1, 8, 8))),
+     ["matrix_exp", "no streaming rule", "Recurrent"]),
+    ("no output with frames", lambda: Lambda(lambda m, x: m.gru(x)[1], gru=nn.GRU(FEATURES, 4)), []),
+    ("complex output", lambda: Lambda(lambda m, x: torch.stft(
+        x[:, :, 0], 8, 4, window=torch.ones(8), center=False, return_complex=True
+    )), ["complex", "view_as_real"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "texts"), [pytest.param(m, t, id=n) for n, m, t in REFUSED])
+def test_refused(tmp_path: Path, make: Callable[[], nn.Module], texts: list[str]) -> None:
+    with pytest.raises(EdgeRNNError) as caught:
+        export_model(make(), frames(), tmp_path / "m.onnx")
+    for text in texts:
+        assert text in str(caught.value)
+    assert caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("example", "axis", "text"),
+    [
+        (torch.zeros(1, 24, FEATURES, dtype=torch.float64), 1, "float32"),
+        (torch.zeros(1, 1, FEATURES), 1, "fewer than 2 frames"),
+        (torch.zeros(1, 24, FEATURES), 5, "time axis 5"),
+        ([torch.zeros(1, 24, FEATURES), "no tensor"], 1, "str"),
+        (torch.zeros(1, 24, FEATURES), [1, 1], "2 time axes for 1 inputs"),
+        (torch.zeros(1, 24, FEATURES + 1), 1, "torch.export"),
+    ],
+)
+def test_wrong_example(tmp_path: Path, example: Any, axis: Any, text: str) -> None:
+    with pytest.raises(ExportError, match=text):
+        export_model(nn.GRU(FEATURES, 4, batch_first=True), example, tmp_path / "m.onnx", axis)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_place(tmp_path: Path) -> None:
+    module = nn.GRU(FEATURES, 4, batch_first=True)
+    for path, text in ((tmp_path / "m.xyz", "no format"), (tmp_path / "none" / "m.onnx", "folder does not exist")):
+        with pytest.raises(ExportError, match=text):
+            export_model(module, frames(), path)
+
+
+def test_training_mode_is_given_back(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Linear(FEATURES, 4), nn.Dropout(0.5)).train()
+    module[0].eval()
+    export_model(module, frames(), tmp_path / "m.onnx")
+    assert module.training
+    assert module[1].training
+    assert not module[0].training
+
+
+def test_state_argument_used_elsewhere(tmp_path: Path) -> None:
+    class Scaled(nn.Module):
+        def forward(self, x: Tensor, scale: Tensor) -> Tensor:
+            return x * scale
+
+    with pytest.raises(UnsupportedError, match="input `scale` has no frames"):
+        export_model(Scaled(), (frames(), torch.ones(1)), tmp_path / "m.onnx", [1, None])
+
+
+def test_rules_are_found_by_name() -> None:
+    assert find_rule("gru.input") is not None
+    assert find_rule("no.such") is None
+    assert len(rule_names()) > 100
