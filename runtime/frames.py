@@ -41,8 +41,9 @@ def check(port: InputSpec, given: npt.ArrayLike) -> Array:
     except ValueError as error:
         raise InputError(f"no array can be made of it ({error})", place=port.name) from None
     array = _convert(port, array)
-    if array.shape[1:] != port.frame or array.ndim != len(port.frame) + 1:
-        wanted = ", ".join(["frames", *map(str, port.frame)])
+    frame = port.frame
+    if array.shape[1:] != frame or array.ndim != len(frame) + 1:
+        wanted = ", ".join(["frames", *map(str, frame)])
         raise InputError(
             f"an array of shape {list(array.shape)} came; the model takes [{wanted}]",
             place=port.name,

@@ -85,7 +85,7 @@ class Stream:
         A part of a hop is kept until the rest of it comes. Advances the state. Raises `InputError` for a wrong shape
         or dtype, `StateError` behind `flush`; the state is as before then.
         """
-        arrays = by_name(self.spec.inputs, x)
+        arrays = self._arrays(x)
         if self._length is not None:
             self._refuse_step()
         hop, first, count = self.spec.hop, self._steps, len(next(iter(arrays.values())))
@@ -188,8 +188,17 @@ class Stream:
             hint="push() the rest, or reset()",
         )
 
+    def _arrays(self, x: Frames) -> Mapping[str, Array]:
+        """The inputs' frames by name, checked."""
+        view = self._x
+        if view is None or type(x) is not np.ndarray or x.dtype != view.dtype:
+            return by_name(self.spec.inputs, x)
+        if x.ndim != view.ndim or x.shape[1:] != view.shape[1:]:
+            return by_name(self.spec.inputs, x)
+        return {self.spec.inputs[0].name: x}
+
     def _step_over(self, x: Frames, out: Array | None) -> Outputs:
-        arrays = by_name(self.spec.inputs, x)
+        arrays = self._arrays(x)
         if self._held or self._length is not None:
             self._refuse_step()
         hop, count = self.spec.hop, len(next(iter(arrays.values())))
