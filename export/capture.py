@@ -282,6 +282,9 @@ def _shape(value: Any) -> Any:
 
 
 def _argument_names(module: nn.Module, count: int) -> list[str]:
+    saved = getattr(module, "input_names", None)
+    if isinstance(saved, list):
+        return [str(name) for name in saved]
     code = module.forward.__code__
     names = list(code.co_varnames[1 : code.co_argcount])
     return [names[index] if index < len(names) else f"input_{index}" for index in range(count)]

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from edgernn.errors import ExportError
+from edgernn.export.saved import load_saved
 
 EXAMPLE_FRAMES = 64  # of an input that is only described
 _INPUT = re.compile(r"^(?:(?P<name>\w+)=)?(?P<dtype>float32|int64|int32)\[(?P<shape>[\w\s,]+)\]$")
@@ -25,7 +26,7 @@ def resolve(source: str, inputs: Sequence[str]) -> tuple[nn.Module, Any, int | l
     A factory returns the module, or `(module, example)`. Raises `ExportError`.
     """
     if source.endswith(".pt2"):
-        module, example = _saved(Path(source))
+        module, example = load_saved(Path(source))
     else:
         module, example = _called(source)
     if inputs:
@@ -80,16 +81,3 @@ def _called(source: str) -> tuple[nn.Module, Any]:
     if not isinstance(module, nn.Module):
         raise ExportError(f"returned a {type(module).__name__}, not a module", place=source)
     return module, example
-
-
-def _saved(path: Path) -> tuple[nn.Module, Any]:
-    if not path.is_file():
-        raise ExportError("no such file", place=str(path))
-    try:
-        program = torch.export.load(path)
-    except Exception as error:
-        raise ExportError(f"is no saved torch.export program ({error})", place=str(path)) from None
-    if program.example_inputs is None:
-        raise ExportError("was saved without its example", place=str(path), hint="describe it with --input")
-    arguments, named = program.example_inputs
-    return program.module(check_guards=False), (*arguments, *named.values())

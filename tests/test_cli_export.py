@@ -1,0 +1,143 @@
+"""`edgernn export`: factories, saved programs, weights, and the errors a person will make."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+import edgernn
+from edgernn.cli import edgernn as command_line
+from edgernn.errors import EdgeRNNError
+
+MODEL = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, size=8):
+        super().__init__()
+        self.conv = nn.Conv1d(40, 16, 3, padding=1)
+        self.gru = nn.GRU(16, size, batch_first=True)
+        self.out = nn.Linear(size, 3)
+
+    def forward(self, x):
+        y = self.conv(x.transpose(1, 2)).transpose(1, 2)
+        y = y.reshape(x.shape[0], x.shape[1], 4, 4).flatten(2)
+        return self.out(self.gru(y)[0])
+
+def factory():
+    torch.manual_seed(3)
+    return Net()
+
+def with_example():
+    return factory(), torch.randn(1, 20, 40)
+
+def sequential():
+    return "no module"
+
+instance = factory()
+"""
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command line in a folder with `user_model.py`; errors of ours come out as they are."""
+    (tmp_path / "user_model.py").write_text(MODEL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(__import__("sys").modules, "user_model", raising=False)
+
+    def call(*arguments: str) -> Result:
+        result = CliRunner().invoke(command_line, ["export", *arguments], catch_exceptions=False)
+        return result
+
+    return call
+
+
+def test_factory_with_everything(run: Run) -> None:
+    import user_model  # type: ignore[import-not-found]
+
+    state = {f"module.{name}": item for name, item in user_model.Net().state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 3}, "w.ckpt")
+    options = ["--rate", "100", "--labels", "a,b,c", "--meta", "team=x", "--name", "kw", "--model-version", "7"]
+    result = run("user_model:factory", "--weights", "w.ckpt", "--input", "float32[1,T,40]", "-o", "m.onnx", *options)
+    assert result.exit_code == 0
+    assert "under `state_dict`, without their prefix `module.`" in result.stderr
+    assert "proved on" in result.stderr
+    assert result.stdout == ""
+    spec = edgernn.load("m.onnx").spec
+    assert (spec.name, spec.model_version, spec.labels, dict(spec.meta)) == ("kw", "7", ("a", "b", "c"), {"team": "x"})
+    assert spec.inputs[0].rate_hz == 100
+
+
+def test_json_is_the_contract(run: Run) -> None:
+    result = run("user_model:with_example", "-o", "m.onnx", "--json")
+    assert json.loads(result.stdout)["outputs"][0]["delay"] == 1
+
+
+def test_an_instance_and_labels_from_a_file(run: Run) -> None:
+    Path("labels.txt").write_text("one\ntwo\nthree\n")
+    run("user_model:instance", "--input", "x=float32[1, T, 40]", "-o", "m.onnx", "--labels", "labels.txt")
+    assert edgernn.load("m.onnx").spec.labels == ("one", "two", "three")
+
+
+def test_saved_program(run: Run) -> None:
+    """A `.pt2` has its example's length in its reshapes; it streams all the same."""
+    import user_model
+
+    module = user_model.factory().eval()
+    with torch.no_grad():
+        program = torch.export.export(module, (torch.randn(1, 32, 40),), strict=False)
+    torch.export.save(program, "m.pt2")
+    assert run("m.pt2", "-o", "m.onnx").exit_code == 0
+    model = edgernn.load("m.onnx")
+    x = torch.randn(1, 51, 40)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(model(x[0].numpy())), module(x)[0], rtol=1e-4, atol=1e-5)
+    assert model.spec.inputs[0].name == "x"
+
+
+def test_saved_program_that_hard_wires_its_length(run: Run) -> None:
+    class Index(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + torch.arange(x.shape[1]).unsqueeze(-1)
+
+    program = torch.export.export(Index(), (torch.randn(1, 32, 4),), strict=False)
+    torch.export.save(program, "m.pt2")
+    with pytest.raises(EdgeRNNError, match="example's length as a number"):
+        run("m.pt2", "-o", "m.onnx")
+    assert not Path("m.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["user_model:factory"], "without an example"),
+        (["user_model"], "names no factory"),
+        (["user_model:none"], "has no `none`"),
+        (["no_such_module:f"], "cannot be imported"),
+        (["user_model:sequential", "--input", "float32[1,T,4]"], "not a module"),
+        (["user_model:factory", "--input", "float32[1,T,T]"], "describes no input"),
+        (["user_model:factory", "--input", "float16[1,T,4]"], "describes no input"),
+        (["user_model:factory", "--input", "float32[1,20,40]"], "no input has a time axis"),
+        (["user_model:factory", "--input", "float32[1,T,40]", "--weights", "none.pt"], "no such file"),
+        (["none.pt2"], "no such file"),
+        (["user_model.py:factory", "--input", "float32[1,T,40]"], "cannot be imported"),
+    ],
+)
+def test_mistakes(run: Run, arguments: list[str], text: str) -> None:
+    with pytest.raises(EdgeRNNError) as caught:
+        run(*arguments, "-o", "m.onnx")
+    assert text in str(caught.value)
+    assert not Path("m.onnx").exists()
+
+
+def test_usage_errors(run: Run) -> None:
+    for arguments in (["user_model:factory"], ["-o", "m.onnx"], ["user_model:with_example", "-o", "m", "--meta", "x"]):
+        assert run(*arguments).exit_code == 2
