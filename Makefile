@@ -14,7 +14,7 @@ demo: $(VENV)/installed
 	$(BIN)/python examples/keyword_spotting.py demo --out build/demo
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --durations=20
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=20
 
 lint: $(VENV)/installed $(LINKS)
 	$(BIN)/ruff check .

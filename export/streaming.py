@@ -117,7 +117,7 @@ class Translator:
             if rule is None:
                 raise UnsupportedError(
                     "has no streaming rule yet",
-                    hint="use operations of the support table in docs/support.md, or put the computation into a cell"
+                    hint="write it with other operations, or as a cell"
                     " with a state: `edgernn.nn.Recurrent(cell)`",
                 )
             return rule(self, node, *args, **kwargs)

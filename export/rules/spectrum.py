@@ -87,4 +87,3 @@ def _taper(t: Translator, node: fx.Node, n_fft: int, length: int, window: Const 
     left = (n_fft - length) // 2
     name = t.name(node, "window") if window is None else window.name
     return Const(torch.nn.functional.pad(tensor, (left, n_fft - length - left)), name)
-

@@ -1,0 +1,165 @@
+"""The rules of the tree: who imports whom, what a device imports, and that the wheel has everything."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import venv
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import Exporter
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = {"edgernn": "edgernn", "export": "edgernn.export", "runtime": "edgernn.runtime"}
+HOST_ONLY = {"torch", "onnx", "onnxscript", "safetensors"}
+# what an import of a stage may reach of another stage: its public package, never a module inside
+STAGES = ("edgernn.export", "edgernn.runtime")
+DEVICE_COMMANDS = ("bench", "inspect", "run", "table", "__init__")
+TORCH_MODULES = ("edgernn.nn",)
+
+
+def sources() -> Iterator[tuple[str, Path]]:
+    """Every module of the package: its full name and its file."""
+    for folder, package in FOLDERS.items():
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT / folder).with_suffix("").parts
+            yield ".".join([package, *(part for part in parts if part != "__init__")]), path
+
+
+def imports(path: Path, *, lazy: bool) -> set[str]:
+    """Names a file imports: those at its top, or (`lazy`) also those inside functions, but not under TYPE_CHECKING."""
+    tree = ast.parse(path.read_text("utf-8"))
+    skipped = {id(inner) for node in ast.walk(tree) if _type_checking(node) for inner in ast.walk(node)}
+    nodes = ast.walk(tree) if lazy else (node for node in tree.body)
+    found = set()
+    for node in nodes:
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: import by full name"
+            found.add(node.module or "")
+    return found
+
+
+def _type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def _device_side(name: str) -> bool:
+    if name.startswith("edgernn.commands."):
+        return name.rpartition(".")[2] in DEVICE_COMMANDS
+    return not name.startswith(("edgernn.export", *TORCH_MODULES))
+
+
+@pytest.mark.parametrize(("name", "path"), [pytest.param(n, p, id=n) for n, p in sources()])
+def test_imports(name: str, path: Path) -> None:
+    everything = imports(path, lazy=True)
+    tops = {item.split(".")[0] for item in everything}
+    assert not tops & set(FOLDERS) - {"edgernn"}, "import by full name: edgernn.<folder>"
+    if _device_side(name):
+        assert not tops & HOST_ONLY, "the device side never imports torch or onnx"
+    if name.startswith("edgernn.runtime"):
+        assert not any(item.startswith("edgernn.export") for item in everything)
+    if name.startswith("edgernn.export"):
+        assert not any(item.startswith("edgernn.runtime") for item in everything), "use edgernn.load"
+        assert "edgernn.commands" not in everything
+    if not name.startswith(("edgernn.commands", *STAGES)) and name != "edgernn":
+        assert not any(item.startswith(STAGES) for item in everything), "the shared part knows no stage"
+
+
+@pytest.mark.parametrize(("name", "path"), [pytest.param(n, p, id=n) for n, p in sources()])
+def test_docstrings(name: str, path: Path) -> None:
+    """Every module says what it is for, and so does every public class and function in it."""
+    tree = ast.parse(path.read_text("utf-8"))
+    assert ast.get_docstring(tree), f"{name} has no docstring"
+    for node in tree.body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{name}.{node.name} has no docstring"
+
+
+def test_the_device_side_leaves_torch_alone(exported: Exporter) -> None:
+    """Loading, inspecting and running a file, in a fresh process, imports neither torch nor onnx."""
+    code = f"""
+import sys, numpy, edgernn, edgernn.runtime, edgernn.cli
+from click.testing import CliRunner
+path = {str(exported("GRU").path)!r}
+edgernn.load(path)(numpy.zeros((3, 8), "f"))
+for words in (["inspect", path], ["bench", path, "--steps", "100"], ["--help"]):
+    assert CliRunner().invoke(edgernn.cli.edgernn, words, catch_exceptions=False).exit_code == 0
+tops = {{name.split(".")[0] for name in sys.modules}}
+assert not tops & {{"torch", "onnx"}}, tops
+assert not tops & {{"export", "quantize", "runtime", "targets"}}, tops
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--disable-pip-version-check", "-w", str(folder), str(ROOT)], check=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.mark.xdist_group("wheel")
+def test_wheel_has_every_source(wheel: Path) -> None:
+    """No file of the package is left out, none is from elsewhere, and all are those of the checkout."""
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
+    expected = {
+        str(Path(*package.split(".")) / path.relative_to(ROOT / folder)): path.read_bytes()
+        for folder, package in FOLDERS.items()
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".typed")
+    }
+    assert packed == expected
+
+
+@pytest.mark.xdist_group("wheel")
+def test_wheel_in_an_empty_environment(wheel: Path, exported: Exporter, tmp_path: Path) -> None:
+    """On a device: numpy, click and onnxruntime, no torch, no onnx; a model streams, and export says what it lacks."""
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "-c", str(ROOT / "constraints.txt"), f"{wheel}[onnxruntime]"], check=True)
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [str(python), "-m", "edgernn.cli", *words]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    path = str(exported("GRU").path)
+    assert "0.1.0" in run("--version").stdout
+    assert json.loads(run("inspect", path, "--json").stdout)["spec"]["hop"] == 1
+    (tmp_path / "x.csv").write_text("a,b,c,d,e,f,g,h\n" + "1,2,3,4,5,6,7,8\n" * 3)
+    result = run("run", path, "--input", "x.csv")
+    assert len(result.stdout.splitlines()) == 3, result.stderr
+    refused = run("export", "a:b", "-o", "m.onnx")
+    assert refused.returncode == 1
+    assert "`torch` is not installed" in refused.stderr
+    assert "edgernn[export]" in refused.stderr
+    checkpoint = run("inspect", "w.pt")
+    assert checkpoint.returncode == 1
+    assert "torch" in checkpoint.stderr
+    for name in ("torch", "onnx"):
+        assert subprocess.run([str(python), "-c", f"import {name}"], capture_output=True, check=False).returncode == 1
+
+
+def test_no_private_names_in_tracked_files() -> None:
+    """No path of a private machine, and no package registry's address."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    words = ["/wo" + "rk/", "/ro" + "ot/", "pypi" + ".org", "files.python" + "hosted", "/ho" + "me/"]
+    for name in listed:
+        path = ROOT / name
+        if path.suffix in (".npz", ".pt", ".onnx") or not path.is_file():
+            continue
+        text = path.read_text("utf-8")
+        assert not [word for word in words if word in text], name
