@@ -37,18 +37,18 @@ TOLERANCE = 1e-3
 CELLS = ("GRU", "LSTM", "RNN", "Scan", "Loop")
 TEXT = """# Why not `torch.onnx.export`?
 
-Because it is asked for a dynamic time axis and gives, for recurrent networks, files that hold only at the length of
-the example, and it says nothing. Below, every family that edgernn's tests export, by
-`torch.onnx.export(dynamo=True, dynamic_shapes=…)` and by edgernn.
+Asked for a dynamic time axis, it writes for most recurrent networks a file that runs at the length of its example only, and
+says nothing while it does; and no file of it has the state as an input. Below, every family that edgernn's tests
+export, by `torch.onnx.export(dynamo=True, dynamic_shapes=…)` and by edgernn.
 
-- *lengths that fail*: run by onnxruntime at {lengths} of the example's length; `error` is an exception, `wrong` a
-  result that differs from PyTorch's by more than {tolerance} or has another number of frames, without any error.
-- *recurrent nodes*: `GRU`, `LSTM`, `RNN`, `Scan` or `Loop` nodes in the file; 0 where the layer was unrolled into one
-  copy per frame of the example.
-- *states*: outputs that the file has beyond those of the module, to be fed back. A stream needs
-  one per layer at least; with none, a file cannot be run in pieces.
-- *edgernn*: hop and delay of the stream, and the largest error of the proof that runs at every export (whole sequence
-  in PyTorch against the stream in random pieces, every frame, relative to the largest magnitude).
+- *lengths that fail*: run by onnxruntime at {lengths} of the example's length; `error` is an exception of
+  onnxruntime's, `wrong` a result that differs from PyTorch's by more than {tolerance} or has another number of frames.
+- *recurrent nodes*: `GRU`, `LSTM`, `RNN`, `Scan` or `Loop` nodes in the file; 0 where a recurrent layer was unrolled into
+  one copy per frame of the example.
+- *states*: inputs that the file has beyond the frames. A stream feeds one per layer back at least; with none, a
+  file cannot be run in pieces.
+- *edgernn*: hop, delay and states of the stream, and the largest error of the proof that runs at every export (whole
+  sequence in PyTorch against the stream in random pieces, every frame, relative to the largest magnitude).
 
 {table}
 
@@ -93,12 +93,11 @@ def _torch(family: Family) -> dict[str, Any]:
             session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         except Exception:
             return _nothing(f"writes {len(kinds)} nodes that onnxruntime refuses")
-        returned = len(tree_leaves(module(*inputs)))
         return {
             "torch.onnx.export": f"writes {len(kinds)} nodes",
             "lengths that fail": _failures(family, module, inputs, session),
             "recurrent nodes": sum(kind in CELLS for kind in kinds),
-            "states": len(session.get_outputs()) - returned,
+            "states": len(session.get_inputs()) - len(inputs),
         }
 
 
