@@ -1,6 +1,7 @@
 # make demo   train a keyword spotter, export it, prove it, stream it, measure it
 # make test   lint and test
 # make lint   ruff and mypy alone
+# make fuzz   export and prove 400 random networks (slow)
 # make docs   measure again what docs/why-not-torch-onnx-export.md says (slow)
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LINKS := build/links/edgernn
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint fuzz docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/keyword_spotting.py demo --out build/demo
@@ -20,6 +21,9 @@ lint: $(VENV)/installed $(LINKS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+fuzz: $(VENV)/installed
+	EDGERNN_RANDOM_NETWORKS=400 $(BIN)/python -m pytest -q -n 2 tests/test_random_networks.py
 
 docs: $(VENV)/installed
 	$(BIN)/python benchmarks/torch_onnx_export.py

@@ -37,14 +37,14 @@ TOLERANCE = 1e-3
 CELLS = ("GRU", "LSTM", "RNN", "Scan", "Loop")
 TEXT = """# Why not `torch.onnx.export`?
 
-Asked for a dynamic time axis, it writes for most recurrent networks a file that runs at the length of its example only, and
-says nothing while it does; and no file of it has the state as an input. Below, every family that edgernn's tests
+Asked for a dynamic time axis, it writes for most recurrent networks a file that runs at the length of its example only,
+and says nothing while it does; and no file of it has the state as an input. Below, every family that edgernn's tests
 export, by `torch.onnx.export(dynamo=True, dynamic_shapes=…)` and by edgernn.
 
 - *lengths that fail*: run by onnxruntime at {lengths} of the example's length; `error` is an exception of
   onnxruntime's, `wrong` a result that differs from PyTorch's by more than {tolerance} or has another number of frames.
-- *recurrent nodes*: `GRU`, `LSTM`, `RNN`, `Scan` or `Loop` nodes in the file; 0 where a recurrent layer was unrolled into
-  one copy per frame of the example.
+- *recurrent nodes*: `GRU`, `LSTM`, `RNN`, `Scan` or `Loop` nodes in the file; 0 where a recurrent layer was unrolled
+  into one copy per frame of the example.
 - *states*: inputs that the file has beyond the frames. A stream feeds one per layer back at least; with none, a
   file cannot be run in pieces.
 - *edgernn*: hop, delay and states of the stream, and the largest error of the proof that runs at every export (whole

@@ -5,8 +5,8 @@
 
 The network takes raw 8 kHz audio and gives one posterior per 20 ms. Its front end is part of the module, so nothing is
 left to write by hand on the device. It trains on real recordings (the Free Spoken Digit Dataset, CC BY-SA 4.0) where
-`--data`, `EDGERNN_TEST_DATA` or `../shared/data` has them, and always on the synthetic voices in `examples/data`: a dozen
-more speakers.
+`--data`, `EDGERNN_TEST_DATA` or `../shared/data` has them, and always on the synthetic voices in `examples/data`: a
+dozen more speakers.
 """
 
 from __future__ import annotations

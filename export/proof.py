@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 import edgernn
 from edgernn.errors import ProofError
 from edgernn.export.capture import Source, quietly
+from edgernn.export.translate import Returned
 from edgernn.program import Array
 from edgernn.spec import OutputSpec, StreamSpec
 
@@ -46,11 +47,11 @@ class Proof:
         }
 
 
-def prove(source: Source, path: Path, outputs: Sequence[int]) -> Proof:
+def prove(source: Source, path: Path, outputs: Sequence[Returned]) -> Proof:
     """Compare the file at `path` with the module it was made from.
 
-    `outputs` are the places of the file's outputs among the module's flattened results. Raises `ProofError` when a
-    frame differs by more than `TOLERANCE`, is missing, or is too much.
+    `outputs` say where the module returns the file's outputs. Raises `ProofError` when a frame differs by more than
+    `TOLERANCE`, is missing, or is too much.
     """
     model = edgernn.load(path)
     random = np.random.default_rng(_SEED)
@@ -64,8 +65,8 @@ def prove(source: Source, path: Path, outputs: Sequence[int]) -> Proof:
         lengths.append(length)
         streamed, count = _streamed(model, source, example, length, random)
         pieces += count
-        for port, place in zip(model.spec.outputs, outputs, strict=True):
-            expected = _frames_first(whole[place], port, length)
+        for port, returned in zip(model.spec.outputs, outputs, strict=True):
+            expected = _frames_first(whole[returned.place], returned.axis, port)
             error = _compare(streamed[port.name], expected, port, length)
             worst, compared = max(worst, error), compared + len(expected)
     if len(lengths) < 2:
@@ -129,21 +130,10 @@ def _named(result: Any, model: edgernn.Model) -> dict[str, Array]:
     return result if isinstance(result, dict) else {model.spec.outputs[0].name: result}
 
 
-def _frames_first(whole: Array, port: OutputSpec, length: int) -> Array:
-    """PyTorch's result as `[frames, …frame]`."""
-    if port.newest:
-        return whole.reshape(1, *port.frame)
-    frames = port.length(length)
-    for axis in range(whole.ndim):
-        moved = np.moveaxis(whole, axis, 0)
-        if moved.shape[0] == frames and tuple(n for n in moved.shape[1:] if n != 1) == tuple(
-            n for n in port.frame if n != 1
-        ):
-            return moved.reshape(frames, *port.frame)
-    raise ProofError(
-        f"PyTorch gives {list(whole.shape)} for {length} input frames, the stream {frames} frames",
-        place=f"output `{port.name}`",
-    )
+def _frames_first(whole: Array, axis: int | None, port: OutputSpec) -> Array:
+    """PyTorch's result as `[frames, …frame]`; one frame where it is the newest alone."""
+    frames = whole[None] if axis is None else np.moveaxis(whole, axis, 0)
+    return frames.reshape(len(frames), *port.frame)
 
 
 def _compare(streamed: Array, expected: Array, port: OutputSpec, length: int) -> float:

@@ -83,6 +83,7 @@ class _AnyLength(fx.Interpreter):
     def _length_among(self, node: fx.Node) -> bool:
         """Whether a literal of a node is the length of a captured input that now has another."""
         changed = set()
+        assert isinstance(self.module, fx.GraphModule)
         for placeholder in self.module.graph.nodes:
             if placeholder.op == "placeholder" and isinstance(self.env.get(placeholder), Tensor):
                 before, now = _shape(placeholder) or (), self.env[placeholder].shape

@@ -117,8 +117,7 @@ class Translator:
             if rule is None:
                 raise UnsupportedError(
                     "has no streaming rule yet",
-                    hint="write it with other operations, or as a cell"
-                    " with a state: `edgernn.nn.Recurrent(cell)`",
+                    hint="write it with other operations, or as a cell with a state: `edgernn.nn.Recurrent(cell)`",
                 )
             return rule(self, node, *args, **kwargs)
         except ExportError as error:
@@ -217,10 +216,22 @@ class Translator:
         offset = inner.timing.offset + (pad.before + pad.after) * inner.timing.period
         return replace(inner, value=value, timing=replace(inner.timing, offset=offset, delay=delay))
 
+    def pad(self, symbol: Timed, pad: Pad) -> Timed:
+        """The same value with more frames around it, or fewer; they are made where they are read."""
+        axis = symbol.axis
+        assert axis is not None
+        length = symbol.shape[axis] + pad.before + pad.after
+        joined = pad if symbol.pad is None else symbol.pad.join(pad)
+        if joined is None:
+            symbol, joined = self.settle(symbol), pad
+        shape = (*symbol.shape[:axis], length, *symbol.shape[axis + 1 :])
+        return replace(symbol, shape=shape, pad=joined if joined.before or joined.after else None)
+
     def mask(self, symbol: Timed, pad: Pad, name: str) -> Timed:
         """Put the padding's value into the frames outside the sequence that a consumer of the padding will read."""
-        start = pad.before > 0 and symbol.timing.delay > 0
         end = pad.after > 0
+        symbol = self.certain(symbol) if end else symbol
+        start = pad.before > 0 and symbol.timing.delay > 0
         if not (start or end):
             return symbol
         valid = self.validity(symbol.timing, start=start, end=end)
@@ -254,6 +265,14 @@ class Translator:
             start=0,
             end=self.frames(symbol.timing),
         )
+
+    def certain(self, symbol: Timed) -> Timed:
+        """A value late enough that each of its frames is known to lie before the end when it comes.
+
+        Where a module cuts frames off its end, the newest frames so far may be those.
+        """
+        timing = symbol.timing
+        return self.delay(symbol, max(0, -(timing.offset // timing.period) - timing.delay))
 
     def align(self, symbols: Sequence[Timed]) -> list[Timed]:
         """Bring values that meet in one operation to the largest of their delays."""
@@ -297,21 +316,16 @@ class Translator:
         `name` is the operation's that reads the window: its history is a state of that name.
         """
         if symbol.pad is not None:
-            own = symbol.pad
-            silent = pad.before <= 0 and pad.after <= 0
-            if silent or (own.mode, own.value) == (pad.mode, pad.value):
-                pad = replace(own, before=own.before + pad.before, after=own.after + pad.after)
-                symbol = replace(symbol, pad=None)
-            else:
-                symbol = self.settle(symbol)
+            joined = symbol.pad.join(pad)
+            symbol = self.settle(symbol) if joined is None else replace(symbol, pad=None)
+            pad = pad if joined is None else joined
         mirror = pad.mode == "reflect" and (pad.before > 0 or pad.after > 0)
         if not mirror and pad.mode != "constant":
             raise UnsupportedError(f"`{pad.mode}` padding over time doesn't stream", hint="pad with zeros")
         # a mirrored frame may lie further ahead (at the start) or further back (at the end) than the window itself
         ahead = max(0, 2 * pad.before - span + 1) if mirror else 0
         back = max(0, 2 * pad.after - span + 1) if mirror else 0
-        if not mirror:
-            symbol = self.mask(symbol, pad, name)
+        symbol = self.certain(symbol) if mirror else self.mask(symbol, pad, name)
         timing = symbol.timing
         reach = span - 1 + ahead - pad.before + timing.delay
         delay = max(0, -((stride - 1 - reach) // stride))

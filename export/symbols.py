@@ -23,6 +23,20 @@ class Pad:
     mode: str = "constant"
     value: float = 0.0
 
+    def join(self, outer: Pad) -> Pad | None:
+        """This padding with `outer` around it as one, or None where the two can only be made one after the other.
+
+        Frames may be cut off what was padded, but padding what was cut does not bring the frames back.
+        """
+        sides = ((self.before, outer.before), (self.after, outer.after))
+        if any(own < 0 < new for own, new in sides):
+            return None
+        padded, cut_only = max(self.before, self.after) > 0, max(outer.before, outer.after) <= 0
+        if padded and not cut_only and (self.mode, self.value) != (outer.mode, outer.value):
+            return None
+        kind = self if cut_only else outer
+        return replace(kind, before=self.before + outer.before, after=self.after + outer.after)
+
 
 @dataclass(frozen=True)
 class Timed:
@@ -51,12 +65,6 @@ class Timed:
     def frame(self) -> Shape:
         """Shape of one frame."""
         return frame_shape(self.shape, self.axis)
-
-    def padded(self, pad: Pad, shape: Shape) -> Timed:
-        """The same value with more frames around it, or fewer."""
-        if self.pad is not None:
-            pad = replace(pad, before=pad.before + self.pad.before, after=pad.after + self.pad.after)
-        return replace(self, shape=shape, pad=pad if pad.before or pad.after else None)
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,18 @@ class Label:
     meta: Mapping[str, str] = field(default_factory=dict)
 
 
-def translate(captured: Captured, label: Label) -> tuple[Program, list[int]]:
+@dataclass(frozen=True)
+class Returned:
+    """Where a module returns an output: its place among the flattened results, and its time axis there."""
+
+    place: int
+    axis: int | None
+
+
+def translate(captured: Captured, label: Label) -> tuple[Program, list[Returned]]:
     """The step program of a captured module, its proof and hash still empty.
 
-    The second result is the place of each of its outputs among the tensors that the module returns.
+    The second result says where the module returns each of its outputs.
 
     Raises `UnsupportedError` for what cannot stream, with the module's path, the operation and a remedy.
     """
@@ -82,7 +90,7 @@ def _input(t: Translator, captured: Captured, placeholder: str, timed: Mapping[s
     return StateInput(tensor, placeholder)
 
 
-def _results(t: Translator, captured: Captured) -> tuple[dict[str, Timed], list[int]]:
+def _results(t: Translator, captured: Captured) -> tuple[dict[str, Timed], list[Returned]]:
     """The outputs that have frames. A returned final state is the stream's own state and is left out."""
     results: dict[str, Timed] = {}
     places = []
@@ -94,8 +102,8 @@ def _results(t: Translator, captured: Captured) -> tuple[dict[str, Timed], list[
             raise UnsupportedError("does not depend on the input", place=f"output `{name}`", hint="return it elsewhere")
         if symbol.complex:
             raise UnsupportedError("is complex", place=f"output `{name}`", hint="return `torch.view_as_real(y)`")
-        results[name] = t.settle(symbol)
-        places.append(place)
+        results[name] = t.certain(t.settle(symbol))
+        places.append(Returned(place, symbol.axis))
     if not results:
         raise ExportError("the module returns no output with frames", hint="return the layer's output beside its state")
     if len(results) == 1:  # the others were states

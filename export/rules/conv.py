@@ -38,7 +38,6 @@ def conv1d(
     step, spread = stride[0], dilation[0]
     span = (weight.shape[2] - 1) * spread + 1
     before, after = _ends(padding, span)
-    pad = Pad(before, after)
     trimmed = min(after, _trimmed_behind(t, node)) if step == 1 else 0
     window = t.window(x, span, step, Pad(before, after - trimmed), t.name(node))
     value = t.add(
@@ -57,7 +56,7 @@ def conv1d(
     shape = t.shape(node)
     result = t.symbol(value, (*shape[:2], shape[2] - trimmed), 2, window.timing)
     # frames that every consumer cuts off again need not be made: they count as padding around what is
-    return result.padded(Pad(0, trimmed, pad.mode, float("nan")), shape) if trimmed else result
+    return t.pad(result, Pad(0, trimmed)) if trimmed else result
 
 
 def _ends(padding: tuple[int, ...] | str, span: int) -> tuple[int, int]:

@@ -144,7 +144,7 @@ def slice_(
     after = size - stop
     if -(-(stop - begin) // step) != length or -(-(second - after - begin) // step) != twin:
         raise UnsupportedError("cuts a part of the sequence whose end moves with the length in another way")
-    cut = x.padded(Pad(-begin, -after), (*x.shape[:axis], stop - begin, *x.shape[axis + 1 :]))
+    cut = t.pad(x, Pad(-begin, -after))
     if step == 1:
         return cut
     # every k-th frame is a window of one frame with stride k

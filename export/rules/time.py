@@ -30,12 +30,8 @@ def pad(
         axis, before, after = rank - 1 - index // 2, widths[index], widths[index + 1]
         if (before, after) == (0, 0):
             continue
-        shape = (*x.shape[:axis], x.shape[axis] + before + after, *x.shape[axis + 1 :])
         if axis == x.axis:
-            own = x.pad
-            if own is not None and (own.mode, own.value) != (mode, fill):
-                x = t.settle(x)
-            x = x.padded(Pad(before, after, mode, fill), shape)
+            x = t.pad(x, Pad(before, after, mode, fill))
         else:
             x = _pad_features(t, node, t.settle(x), axis, before, after, mode, fill)
     return x
