@@ -34,6 +34,8 @@ from edgernn.program import Array, Op, Timing, Value
 STEPS = "steps"  # what the step counter's state is called
 LEFT = "frames_left"
 FAULT = "this is a fault of edgernn's rule: report it with the module"
+# rules that take a layer's final state as it is; all others get it as the newest frame of its layers
+SEES_STATES = ("getitem", "select.int", "squeeze.dim", "unsqueeze.default", "view.default", "reshape.default")
 STATEFUL = ("gru", "lstm", "rnn_relu", "rnn_tanh", "scan")  # what takes an initial state
 
 
@@ -119,6 +121,8 @@ class Translator:
                     "has no streaming rule yet",
                     hint="write it with other operations, or as a cell with a state: `edgernn.nn.Recurrent(cell)`",
                 )
+            if name not in SEES_STATES:
+                args, kwargs = _map((args, kwargs), lambda x: self.stacked(x) if isinstance(x, FinalState) else x)
             return rule(self, node, *args, **kwargs)
         except ExportError as error:
             if error.place:
@@ -265,6 +269,20 @@ class Translator:
             start=0,
             end=self.frames(symbol.timing),
         )
+
+    def stacked(self, state: FinalState) -> Timed:
+        """A recurrent layer's final state as a value: the newest frame of each of its layers."""
+        if state.layers is None:
+            raise UnsupportedError("uses an LSTM's final cell state", hint="use its final h, or its output `y[:, -1]`")
+        timing = self.meet(state.layers)
+        layers = self.align([replace(layer, axis=None, shape=state.shape[1:]) for layer in state.layers])
+        shape = (self.frames(timing), 1, *state.shape[1:])
+        name = f"{layers[-1].value}.states"
+        parts = tuple(
+            self.add(ops.Reshape, f"{name}.part", layer.timing, x=layer.value, shape=shape) for layer in layers
+        )
+        value = self.add(ops.Concat, name, layers[-1].timing, parts=parts, axis=1)
+        return self.symbol(value, state.shape, None, layers[-1].timing, newest=True)
 
     def certain(self, symbol: Timed) -> Timed:
         """A value late enough that each of its frames is known to lie before the end when it comes.

@@ -257,6 +257,15 @@ FAMILIES = (
     Family("newest output of GRU", rnn(nn.GRU, newest="output"), frames),
     Family("newest state of GRU", rnn(nn.GRU, newest="state"), frames),
     Family(
+        "newest states of all layers",
+        lambda: Lambda(
+            lambda m, x: m.out(m.gru(x)[1].permute(1, 0, 2).reshape(1, -1)),
+            gru=nn.GRU(FEATURES, HIDDEN, 2, batch_first=True),
+            out=nn.Linear(2 * HIDDEN, 4),
+        ),
+        frames,
+    ),
+    Family(
         "Embedding, LSTM, Linear",
         lambda: Lambda(
             lambda m, x: m.out(m.lstm(m.table(x))[0]),

@@ -40,9 +40,13 @@ def reshape_value(t: Translator, name: str, value: str, shape: Shape, timing: Ti
     "squeeze.dims",
     "unsqueeze.default",
 )
-def reshape(t: Translator, node: fx.Node, x: Timed, *_: Any) -> Timed:
+def reshape(t: Translator, node: fx.Node, x: Timed | FinalState, *_: Any) -> Timed | FinalState:
     """Any change of shape that keeps each frame's elements together, or folds `k` frames into one."""
     shape: Shape = t.shape(node)
+    if isinstance(x, FinalState):
+        if shape[:1] == x.shape[:1]:
+            return replace(x, shape=shape)
+        x = t.stacked(x)
     axis = t.axis(node)
     if x.axis is None:
         value = reshape_value(t, t.name(node), x.value, (t.frames(x.timing), *shape), x.timing)
@@ -166,7 +170,7 @@ def slice_(
 def select(t: Translator, node: fx.Node, x: Timed | FinalState, dim: int, index: int) -> Timed:
     """One element of an axis. Over time: the newest frame."""
     if isinstance(x, FinalState):
-        return _select_state(t, x, dim, index)
+        return _select_state(t, node, x, dim, index)
     x = t.settle(x)
     if x.axis is not None and dim % len(x.shape) == x.axis:
         if index not in (-1, x.shape[x.axis] - 1):
@@ -181,11 +185,9 @@ def select(t: Translator, node: fx.Node, x: Timed | FinalState, dim: int, index:
     return t.result(node, value, x)
 
 
-def _select_state(t: Translator, x: FinalState, dim: int, index: int) -> Timed:
-    if x.layers is None:
-        raise UnsupportedError("uses an LSTM's final cell state", hint="use its final h, or its output `y[:, -1]`")
-    if dim != 0:
-        raise UnsupportedError("cuts through the layers of a final state", hint="take one layer: `h[-1]`")
+def _select_state(t: Translator, node: fx.Node, x: FinalState, dim: int, index: int) -> Timed:
+    if x.layers is None or dim != 0:
+        return select(t, node, t.stacked(x), dim, index)
     layer = x.layers[index]
     shape = x.shape[1:]
     value = reshape_value(t, f"{layer.value}.newest", layer.value, (t.frames(layer.timing), *shape), layer.timing)
