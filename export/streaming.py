@@ -58,6 +58,7 @@ class Translator:
         self.builder = Builder(reserved)
         self.builder.values[LEFT] = Value(LEFT, "int64", ())
         self.env: dict[fx.Node, Any] = {}
+        self.within = ""  # path of the custom cell whose body is being translated
         self._steps = ""
         self._crowd = _nodes_per_path(captured.graphs[0])
         self._validities: dict[tuple[Any, ...], str] = {}
@@ -100,7 +101,7 @@ class Translator:
 
     def name(self, node: fx.Node, suffix: str = "") -> str:
         """Name for the operation of a node: its module's path, and its own name where the module has several."""
-        path = module_path(node)
+        path = module_path(node) or self.within
         base = path if path and self._crowd.get(path, 0) == 1 else ".".join(filter(None, (path, node.name)))
         return f"{base}.{suffix}" if suffix else base
 

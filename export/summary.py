@@ -8,10 +8,15 @@ from edgernn.program import Program, volume
 
 
 def summarize(program: Program) -> str:
-    """JSON list, one entry per operation: name, op, inputs, shape, params, macs and parameter bytes of one step."""
-    rows = []
+    """JSON list, one entry per operation: name, op, inputs, shape, params, macs and parameter bytes of one step.
+
+    A parameter that several operations share counts for the first of them.
+    """
+    rows, counted = [], set[str]()
     for op in program.ops:
-        parameters = [program.parameters[name] for name in program.parameter_operands(op)]
+        names = [name for name in program.parameter_operands(op) if name not in counted]
+        counted.update(names)
+        parameters = [program.parameters[name] for name in names]
         rows.append(
             {
                 "name": op.name,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -46,7 +45,7 @@ class Row:
     rtf: float | None  # p50 over the hop's duration
     misses: int | None  # paced: steps that ended behind the next hop's due time
     load_ms: float
-    rss_mb: float  # of this process, largest so far
+    rss_mb: float | None  # of this process, largest so far
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,6 @@ class _Subject:
         micro = times / 1000
         figures = {name: round(float(np.percentile(micro, q)), 3) for name, q in PERCENTILES.items()}
         rtf = None if self.period is None else round(figures["p50_us"] / 1e6 / self.period, 7)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         return Row(
             file=self.name,
             kind=kind,
@@ -138,7 +136,7 @@ class _Subject:
             rtf=rtf,
             misses=misses,
             load_ms=round(self.load_ms, 2),
-            rss_mb=round(peak, 1),
+            rss_mb=_peak_mb(),
             **figures,
         )
 
@@ -196,6 +194,16 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
     }
+
+
+def _peak_mb() -> float | None:
+    """Peak resident memory. Not by getrusage, whose figure starts at that of the process that started this one."""
+    try:
+        lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+    except OSError:
+        return None
+    peak = next((line.split()[1] for line in lines if line.startswith("VmHWM:")), None)
+    return None if peak is None else round(int(peak) / 1024, 1)
 
 
 def _cpu() -> str:

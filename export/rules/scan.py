@@ -9,6 +9,7 @@ from torch import fx
 
 from edgernn import ops
 from edgernn.errors import UnsupportedError
+from edgernn.export.capture import module_path
 from edgernn.export.rules import rule
 from edgernn.export.symbols import Const, Timed
 from edgernn.program import Timing
@@ -34,14 +35,14 @@ def scan(
     active = prepared[0][1]
     timing = replace(t.meet([x for x, _ in prepared]), receptive_field=None)
     within = Timing(t.hop, 0, timing.delay, None)  # one frame at a time
-    name = t.name(node)
+    name, path = t.name(node), ".".join(filter(None, (module_path(node), "cell")))
     pairs = [t.state(name, f"s{i}", to_numpy(state.tensor)[None]) for i, state in enumerate(init)]
     current = [Timed(incoming, state.shape, None, within) for (incoming, _), state in zip(pairs, init, strict=True)]
     first = current
     rows: list[list[Timed]] = []
     for index in range(t.frames(timing)):
         frames = [_frame(t, node, x, index, within) for x, _ in prepared]
-        results = _call(t, body, [*current, *frames, *extra])
+        results = _call(t, path, body, [*current, *frames, *extra])
         current = [_advance(t, node, result, state) for result, state in zip(results[: len(init)], init, strict=True)]
         rows.append([t.settle(result) for result in results[len(init) :]])
     for old, new, (_, outgoing) in zip(first, current, pairs, strict=True):
@@ -58,16 +59,16 @@ def _frame(t: Translator, node: fx.Node, x: Timed, index: int, within: Timing) -
     return Timed(value, x.frame, None, within)
 
 
-def _call(t: Translator, body: fx.GraphModule, arguments: list[Any]) -> list[Any]:
-    outer = t.env
+def _call(t: Translator, path: str, body: fx.GraphModule, arguments: list[Any]) -> list[Any]:
+    outer = t.env, t.within
     placeholders = [inner for inner in body.graph.nodes if inner.op == "placeholder"]
-    t.env = dict(zip(placeholders, arguments, strict=True))
+    t.env, t.within = dict(zip(placeholders, arguments, strict=True)), path
     try:
         t.run(body.graph, body)
         result = next(inner for inner in body.graph.nodes if inner.op == "output")
         return list(t.resolve(result.args[0]))
     finally:
-        t.env = outer
+        t.env, t.within = outer
 
 
 def _advance(t: Translator, node: fx.Node, result: Any, state: Const) -> Timed:
