@@ -128,8 +128,11 @@ class Translator:
         except ExportError as error:
             if error.place:
                 raise
-            place = f"`{module_path(node) or 'forward'}`, `{name.split('.')[0]}`"
-            raise type(error)(error.cause, place=place, hint=error.hint) from error
+            raise type(error)(error.cause, place=_place(node), hint=error.hint) from error
+        except (AttributeError, AssertionError, TypeError, ValueError) as error:
+            raise UnsupportedError(
+                f"its rule does not know this use of it ({error})", place=_place(node), hint=FAULT
+            ) from error
 
     def _length_dependent(self, node: fx.Node) -> bool:
         if node.name not in self.captured.second or node.graph is not self.captured.graphs[0]:
@@ -433,11 +436,15 @@ def hop_of(captured: Captured) -> int:
             if period.denominator != 1:
                 raise UnsupportedError(
                     f"makes {1 / period} frames per input frame",
-                    place=f"`{module_path(node) or 'forward'}`, `{op_name(node).split('.')[0]}`",
+                    place=_place(node),
                     hint="a stream of a higher rate than its input has no rule yet",
                 )
             hop = math.lcm(hop, int(period))
     return hop
+
+
+def _place(node: fx.Node) -> str:
+    return f"`{module_path(node) or 'forward'}`, `{op_name(node).split('.')[0]}`"
 
 
 def time_axis(first: Shape, second: Shape, node: fx.Node) -> int | None:
@@ -446,7 +453,7 @@ def time_axis(first: Shape, second: Shape, node: fx.Node) -> int | None:
     if len(axes) > 1:
         raise UnsupportedError(
             "relates every frame with every frame",
-            place=f"`{module_path(node) or 'forward'}`, `{op_name(node).split('.')[0]}`",
+            place=_place(node),
             hint="attention over the whole sequence needs the future; use a recurrent layer over time",
         )
     return axes[0] if axes else None

@@ -76,6 +76,11 @@ REFUSED: list[tuple[str, Callable[[], nn.Module], list[str]]] = [
     ("a table with a row per frame", lambda: Lambda(lambda m, x: x + torch.randn(1, 24, FEATURES)), []),
     ("no rule", lambda: Lambda(lambda m, x: torch.linalg.matrix_exp(x.unsqueeze(2).expand(1, -1, 8, 8))),
      ["matrix_exp", "no streaming rule", "Recurrent"]),
+    (
+        "a weight that changes over time",
+        lambda: Lambda(lambda m, x: functional.linear(torch.ones(1, FEATURES), x[0])),
+        ["linear", "does not know this use"],
+    ),
     ("no output with frames", lambda: Lambda(lambda m, x: m.gru(x)[1], gru=nn.GRU(FEATURES, 4)), []),
     ("complex output", lambda: Lambda(lambda m, x: torch.stft(
         x[:, :, 0], 8, 4, window=torch.ones(8), center=False, return_complex=True
