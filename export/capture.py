@@ -164,6 +164,7 @@ def quietly(call: Callable[[], Any]) -> Any:
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\..*")
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\..*")
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
+        warnings.filterwarnings("ignore", message="Using padding='same' with even kernel lengths")
         warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
         return call()
 
