@@ -38,7 +38,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 # The folders are one package only once installed; mypy sees them through links.
 $(LINKS): Makefile
 	@rm -rf $(LINKS) && mkdir -p $(LINKS)
-	@cd $(LINKS) && for item in ../../../edgernn/*; do ln -s $$item .; done && ln -s ../../../export ../../../runtime .
+	@cd $(LINKS) && for item in ../../../edgernn/*; do ln -s $$item .; done && ln -s ../../../export ../../../quantize ../../../runtime .
 
 clean:
 	rm -rf build dist $(VENV)

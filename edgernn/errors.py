@@ -37,6 +37,14 @@ class WeightsError(ExportError):
     """A checkpoint cannot be read, or its keys do not fit the module."""
 
 
+class QuantizeError(EdgeRNNError):
+    """The model cannot be quantized as asked."""
+
+
+class CalibrationError(QuantizeError):
+    """The calibration data does not fit the model, or says too little about it."""
+
+
 class SpecError(EdgeRNNError):
     """The streaming contract of a file is missing, malformed or of an unknown version."""
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from edgernn.program import Array, Program
+from edgernn.program import Array, Op, Program
 from edgernn.spec import LEFT_UNKNOWN
+
+
+Evaluate = Callable[..., tuple[Array, ...]]  # of an operation and its operands' arrays
+
+
+def float_reference(op: Op, *operands: Array | None) -> tuple[Array, ...]:
+    """The float meaning of an operation."""
+    return op.evaluate(*operands)
 
 
 class Interpreter:
     """One stream through a program; the state lives here and starts at its initial value."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, evaluate: Evaluate = float_reference) -> None:
         self.program = program
+        self._evaluate = evaluate
         self.states = {state.input: state.initial() for state in program.spec.states}
 
     def step(self, inputs: Mapping[str, Array], left: int = LEFT_UNKNOWN) -> dict[str, Array]:
@@ -29,7 +38,7 @@ class Interpreter:
             values[spec.frames_left] = np.asarray(left, np.int64)
         with np.errstate(all="ignore"):  # frames before the first true one may hold anything
             for op in self.program.ops:
-                results = op.evaluate(*(values[name] for name in op.operands))
+                results = self._evaluate(op, *(values[name] for name in op.operands))
                 values.update(zip(op.outputs, results, strict=True))
         self.states = {state.input: _array(values[state.output]) for state in spec.states}
         return {output.name: _array(values[output.name]) for output in spec.outputs}

@@ -7,10 +7,18 @@ from edgernn.ops.embedding import Embedding
 from edgernn.ops.frame_index import FrameIndex
 from edgernn.ops.gru import GRU
 from edgernn.ops.history import History
+from edgernn.ops.int4 import Int4
 from edgernn.ops.layout import Cast, Concat, Expand, Fill, Gather, PadFeatures, Reshape, Slice, Transpose
 from edgernn.ops.linear import Linear, MatMul
 from edgernn.ops.lstm import LSTM
 from edgernn.ops.norm import BatchNorm, LayerNorm
+from edgernn.ops.qarithmetic import QAdd, QMul, QUnary
+from edgernn.ops.qconv1d import QConv1d
+from edgernn.ops.qgru import QGRU
+from edgernn.ops.qlinear import QLinear
+from edgernn.ops.qlstm import QLSTM
+from edgernn.ops.qrnn import QRNN
+from edgernn.ops.quantize import Dequantize, Quantize, Rescale
 from edgernn.ops.reduce import Reduce
 from edgernn.ops.reflect import Reflect
 from edgernn.ops.rnn import RNN
@@ -21,6 +29,9 @@ from edgernn.ops.validity import CountSteps, Mask, Validity
 __all__ = [
     "GRU",
     "LSTM",
+    "QGRU",
+    "QLSTM",
+    "QRNN",
     "RNN",
     "STFT",
     "BatchNorm",
@@ -31,19 +42,28 @@ __all__ = [
     "Conv1d",
     "CountSteps",
     "CumSum",
+    "Dequantize",
     "Embedding",
     "Expand",
     "Fill",
     "FrameIndex",
     "Gather",
     "History",
+    "Int4",
     "LayerNorm",
     "Linear",
     "Mask",
     "MatMul",
     "PadFeatures",
+    "QAdd",
+    "QConv1d",
+    "QLinear",
+    "QMul",
+    "QUnary",
+    "Quantize",
     "Reduce",
     "Reflect",
+    "Rescale",
     "Reshape",
     "Slice",
     "Softmax",

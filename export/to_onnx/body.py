@@ -14,8 +14,11 @@ from edgernn.program import Op, Type
 ONNX_TYPES = {
     "bool": onnx.TensorProto.BOOL,
     "float32": onnx.TensorProto.FLOAT,
+    "int8": onnx.TensorProto.INT8,
+    "int16": onnx.TensorProto.INT16,
     "int32": onnx.TensorProto.INT32,
     "int64": onnx.TensorProto.INT64,
+    "uint8": onnx.TensorProto.UINT8,
 }
 BodyWriter = Callable[["Body", Any], Sequence[str]]
 
@@ -88,6 +91,17 @@ class Body:
         """x without an axis of size 1."""
         return self.node("Squeeze", x, self.constant([axis]))
 
+    def cast(self, x: str, dtype: str) -> str:
+        """x as another element type."""
+        return self.node("Cast", x, to=ONNX_TYPES[dtype])
+
+    def where(self, condition: str, a: str, b: str, dtype: str) -> str:
+        """a or b; onnxruntime's `Where` takes no 8- or 16-bit integers."""
+        if dtype not in ("int8", "int16"):
+            return self.node("Where", condition, a, b)
+        wide = self.node("Where", condition, self.cast(a, "int32"), self.cast(b, "int32"))
+        return self.cast(wide, dtype)
+
     def held(self, new: str, old: str) -> str:
         """A new state, or the old one where the operation has an `active` that is false."""
-        return self.node("Where", "active", new, old) if self.has("active") else new
+        return self.where("active", new, old, self.type(old).dtype) if self.has("active") else new

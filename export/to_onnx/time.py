@@ -48,7 +48,7 @@ def mask(body: Body, op: ops.Mask) -> list[str]:
     valid = "valid"
     if x.shape[0] > 1 and len(x.shape) > 1:
         valid = body.reshape(valid, (-1, *[1] * (len(x.shape) - 1)))
-    return [body.node("Where", valid, "x", body.constant(op.fill, x.dtype))]
+    return [body.where(valid, "x", body.constant(op.fill, x.dtype), x.dtype)]
 
 
 @body_of(ops.FrameIndex)

@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 
 from edgernn import content
 from edgernn.export.summary import summarize
-from edgernn.export.to_onnx import features, recurrent, time
+from edgernn.export.to_onnx import features, quantized, recurrent, time
 from edgernn.export.to_onnx.body import ONNX_TYPES, Body, find_body
 from edgernn.ops import Binary, Unary, Where
 from edgernn.program import Op, Program, Type, Value
@@ -33,7 +33,7 @@ STANDARD_BINARY = {kind: kind.capitalize() for kind in ("add", "and", "div", "eq
 STANDARD_BINARY |= {kind: kind.capitalize() for kind in ("mul", "or", "pow", "sub")}
 STANDARD_BINARY |= {"greater_equal": "GreaterOrEqual", "less_equal": "LessOrEqual"}
 
-__all__ = ["features", "recurrent", "time", "to_onnx"]
+__all__ = ["features", "quantized", "recurrent", "time", "to_onnx"]
 
 
 def to_onnx(program: Program) -> bytes:

@@ -1,0 +1,277 @@
+"""Bodies of the integer operations: their near form for any ONNX runtime, in QDQ and Gemm.
+
+The integers between operations are the exact ones' scale; within a body the sums are scaled and the gates are taken in
+float. Weights, multipliers and biases are the exact ones, so that reading a file back gives all of them. A weight's
+`DequantizeLinear` has its zero-point spelled out: onnxruntime leaves the Gemm in float without it.
+"""
+
+from __future__ import annotations
+
+from edgernn import ops
+from edgernn.export.to_onnx.body import Body, body_of
+from edgernn.program import volume
+
+_LIMITS = {"int8": 127.0, "int16": 16319.0}
+
+
+def _real(body: Body, x: str, dtype: str, scale: float) -> str:
+    """Integers as float32 times `scale`; int8 in the form that fuses into an integer Gemm."""
+    if dtype == "int8":
+        return body.node("DequantizeLinear", x, body.constant(scale, "float32"), body.constant(0, "int8"))
+    wide = body.cast(x, "float32")
+    return wide if scale == 1 else body.node("Mul", wide, body.constant(scale, "float32"))
+
+
+def _whole(body: Body, x: str, low: float, high: float, dtype: str) -> str:
+    """float32 rounded into [low, high] as integers."""
+    if dtype == "int8" and (low, high) == (-127, 127):
+        return body.node("QuantizeLinear", x, body.constant(1.0, "float32"), body.constant(0, "int8"))
+    inside = body.node("Clip", x, body.constant(low, "float32"), body.constant(high, "float32"))
+    return body.cast(body.node("Round", inside), dtype)
+
+
+def _row_scale(body: Body, multiplier: str, shift: int) -> str:
+    """Multipliers as float32; a runtime folds them when it loads the file."""
+    if body.type(multiplier).dtype == "float32":
+        return multiplier
+    return body.node("Mul", body.cast(multiplier, "float32"), body.constant(2.0**-shift, "float32"))
+
+
+def _matrix(body: Body, weight: str, scale: str) -> str:
+    """An int8 weight with a scale per row, dequantized."""
+    zero = body.constant([0] * body.type(weight).shape[0], "int8")
+    return body.node("DequantizeLinear", weight, scale, zero, axis=0)
+
+
+def _bias(body: Body, bias: str, scale: str, rows: int) -> str:
+    return body.node("DequantizeLinear", bias, scale, body.constant([0] * rows, "int32"), axis=0)
+
+
+@body_of(ops.Quantize)
+def quantize(body: Body, op: ops.Quantize) -> list[str]:
+    """Scale, clip, round."""
+    x = body.node("Sub", "x", "offset") if op.offset else "x"
+    scaled = body.node("Mul", x, "inverse")
+    known = body.node("Where", body.node("IsNaN", scaled), body.constant(0, "float32"), scaled)
+    limit = _LIMITS[op.dtype]
+    return [_whole(body, known, -limit, limit, op.dtype)]
+
+
+@body_of(ops.Dequantize)
+def dequantize(body: Body, op: ops.Dequantize) -> list[str]:
+    """Scale."""
+    return [_real(body, "q", body.type("q").dtype, op.scale)]
+
+
+@body_of(ops.Rescale)
+def rescale(body: Body, op: ops.Rescale) -> list[str]:
+    """Scale and round."""
+    real = _real(body, "q", body.type("q").dtype, op.multiplier * 2.0**-op.shift)
+    return [_whole(body, real, op.low, op.high, op.dtype)]
+
+
+@body_of(ops.Int4)
+def int4(body: Body, op: ops.Int4) -> list[str]:
+    """Unpack, repeat the steps, multiply: all of parameters, so a runtime folds it when it loads the file."""
+    packed, groups = body.type("packed").shape, body.type("step").shape[1]
+    rows, columns = op.shape[0], volume(op.shape[1:])
+    wide = body.cast("packed", "int32")
+    high = body.node("Div", wide, body.constant(16, "int32"))
+    low = body.node("Sub", wide, body.node("Mul", high, body.constant(16, "int32")))
+    pairs = body.node("Concat", body.unsqueeze(low, 2), body.unsqueeze(high, 2), axis=2)
+    codes = body.node("Sub", body.reshape(pairs, (rows, 2 * packed[1])), body.constant(8, "int32"))
+    steps = body.node("Expand", body.unsqueeze(body.cast("step", "int32"), 2), body.constant([rows, groups, op.group]))
+    steps = body.slice(body.reshape(steps, (rows, groups * op.group)), 1, 0, columns)
+    whole = body.node("Mul", body.slice(codes, 1, 0, columns), steps)
+    return [body.cast(body.reshape(whole, op.shape), "int8")]
+
+
+@body_of(ops.QLinear)
+def qlinear(body: Body, op: ops.QLinear) -> list[str]:
+    """One Gemm in units of the result."""
+    x, weight = body.type("x"), body.type("weight").shape
+    scale = _row_scale(body, "multiplier", op.shift)
+    rows = body.reshape("x", (volume(x.shape[:-1]), weight[1]))
+    real = _real(body, rows, x.dtype, 1.0)
+    y = body.node("Gemm", real, _matrix(body, "weight", scale), _bias(body, "bias", scale, weight[0]), transB=1)
+    if op.dtype != "float32":
+        y = _whole(body, y, op.low, op.high, op.dtype)
+    return [body.reshape(y, (*x.shape[:-1], weight[0]))]
+
+
+@body_of(ops.QConv1d)
+def qconv1d(body: Body, op: ops.QConv1d) -> list[str]:
+    """A Gemm for one output frame without groups, else a float Conv."""
+    window, weight = body.type("window"), body.type("weight").shape
+    out, inputs, taps = weight
+    scale = _row_scale(body, "multiplier", op.shift)
+    bias = _bias(body, "bias", scale, out)
+    span = (taps - 1) * op.dilation + 1
+    used = (op.count - 1) * op.stride + span
+    frames = "window"
+    if op.count == 1 and op.groups == 1 and window.shape[1] == 1:
+        if window.shape[0] != taps:
+            frames = body.slice(frames, 0, op.first, op.first + span, op.dilation)
+        row = _real(body, body.reshape(frames, (1, taps * inputs)), window.dtype, 1.0)
+        matrix = body.reshape(body.node("Transpose", "weight", perm=[0, 2, 1]), (out, taps * inputs))
+        matrix = body.node("DequantizeLinear", matrix, scale, body.constant([0] * out, "int8"), axis=0)
+        y = body.node("Gemm", row, matrix, bias, transB=1)
+    else:
+        if window.shape[0] != used:
+            frames = body.slice(frames, 0, op.first, op.first + used)
+        channels = body.node("Transpose", body.cast(frames, "float32"), perm=[1, 2, 0])
+        sizes = {"strides": [op.stride], "dilations": [op.dilation], "kernel_shape": [taps]}
+        y = body.node("Conv", channels, _matrix(body, "weight", scale), bias, group=op.groups, **sizes)
+        y = body.node("Transpose", y, perm=[2, 0, 1])
+    if op.dtype != "float32":
+        y = _whole(body, y, op.low, op.high, op.dtype)
+    return [body.reshape(y, (op.count, window.shape[1], out))]
+
+
+@body_of(ops.QUnary)
+def qunary(body: Body, op: ops.QUnary) -> list[str]:
+    """The function in float."""
+    y = body.node(op.kind.capitalize(), _real(body, "x", "int16", 2.0**-12))
+    return [_whole(body, body.node("Mul", y, body.constant(2.0**15, "float32")), -32767, 32767, "int16")]
+
+
+@body_of(ops.QAdd)
+def qadd(body: Body, op: ops.QAdd) -> list[str]:
+    """Both scaled."""
+    a = _real(body, "a", body.type("a").dtype, op.multiplier_a * 2.0**-op.shift)
+    b = _real(body, "b", body.type("b").dtype, op.multiplier_b * 2.0**-op.shift)
+    return [_whole(body, body.node("Add", a, b), op.low, op.high, op.dtype)]
+
+
+@body_of(ops.QMul)
+def qmul(body: Body, op: ops.QMul) -> list[str]:
+    """The product scaled."""
+    a = _real(body, "a", body.type("a").dtype, op.multiplier * 2.0**-op.shift)
+    return [_whole(body, body.node("Mul", a, _real(body, "b", body.type("b").dtype, 1.0)), op.low, op.high, op.dtype)]
+
+
+def _narrow(body: Body, h: str, shift: int, dtype: str) -> str:
+    """Float h (of magnitude 1 at most) as integers of 2^-shift."""
+    if dtype == "int8":
+        return body.node("QuantizeLinear", h, body.constant(2.0**-shift, "float32"), body.constant(0, "int8"))
+    return _whole(body, body.node("Mul", h, body.constant(2.0**shift, "float32")), -16319, 16319, dtype)
+
+
+class _Cell:
+    """What the bodies of the recurrent layers share: both products, frame by frame."""
+
+    def __init__(self, body: Body, op: ops.QGRU | ops.QLSTM | ops.QRNN, unit: float, biases: dict[str, str]) -> None:
+        self.body, self.op, self.unit = body, op, unit
+        self.x, self.size = body.type("x"), body.type("weight_hh").shape[1]
+        self.given = self._product("x", self.x.dtype, "ih", biases.get("ih", ""))
+        self.weight = self._weight("hh")
+        self.bias = biases.get("hh", "")
+        self.rows: list[str] = []
+
+    def _weight(self, half: str) -> str:
+        scale = _row_scale(self.body, f"multiplier_{half}", self.op.shift)
+        if self.unit != 1:
+            scale = self.body.node("Mul", scale, self.body.constant(self.unit, "float32"))
+        return _matrix(self.body, f"weight_{half}", scale)
+
+    def _product(self, x: str, dtype: str, half: str, bias: str) -> str:
+        rows = self.body.reshape(x, (volume(self.x.shape[:-1]), self.x.shape[-1]))
+        return self.body.node(
+            "Gemm", _real(self.body, rows, dtype, 1.0), self._weight(half), *([bias] if bias else []), transB=1
+        )
+
+    def here(self, frame: int) -> str:
+        """x's half of a frame's sums."""
+        batch = self.x.shape[1]
+        if self.x.shape[0] == 1:
+            return self.given
+        return self.body.slice(self.given, 0, frame * batch, (frame + 1) * batch)
+
+    def kept(self, h: str) -> str:
+        """h's half."""
+        real = _real(self.body, _narrow(self.body, h, self.op.h_shift, self.op.h_dtype), self.op.h_dtype, 1.0)
+        return self.body.node("Gemm", real, self.weight, *([self.bias] if self.bias else []), transB=1)
+
+    def leave(self, h: str) -> None:
+        """Keep a frame of y."""
+        self.rows.append(self.body.unsqueeze(_narrow(self.body, h, self.op.y_shift, self.op.y_dtype), 0))
+
+    def y(self) -> str:
+        """All frames."""
+        return self.rows[0] if len(self.rows) == 1 else self.body.node("Concat", *self.rows, axis=0)
+
+
+def _row_bias(body: Body, bias: str, half: str, shift: int, rows: int, unit: float) -> str:
+    scale = _row_scale(body, f"multiplier_{half}", shift)
+    scale = scale if unit == 1 else body.node("Mul", scale, body.constant(unit, "float32"))
+    if rows != body.type(f"multiplier_{half}").shape[0]:
+        return body.node("Mul", body.cast(bias, "float32"), body.slice(scale, 0, 2 * rows, 3 * rows))
+    return _bias(body, bias, scale, rows)
+
+
+@body_of(ops.QGRU)
+def qgru(body: Body, op: ops.QGRU) -> list[str]:
+    """Two Gemms; gates and state in float."""
+    size, unit = body.type("h").shape[-1], 2.0**-12
+    zeros = body.constant([0.0] * 2 * size, "float32")
+    b_hn = _row_bias(body, "bias_hh", "hh", op.shift, size, unit)
+    biases = {
+        "ih": _row_bias(body, "bias_ih", "ih", op.shift, 3 * size, unit),
+        "hh": body.node("Concat", zeros, b_hn, axis=0),
+    }
+    cell = _Cell(body, op, unit, biases)
+    h = _real(body, "h", "int32", 2.0**-30)
+    for frame in range(body.type("x").shape[0]):
+        rz, n_given = _split(body, cell.here(frame), 2 * size, size)
+        rz_kept, n_kept = _split(body, cell.kept(h), 2 * size, size)
+        r, z = _split(body, body.node("Sigmoid", body.node("Add", rz, rz_kept)), size, size)
+        n = body.node("Tanh", body.node("Add", n_given, body.node("Mul", r, n_kept)))
+        h = body.node("Add", n, body.node("Mul", z, body.node("Sub", h, n)))
+        cell.leave(h)
+    state = body.cast(body.node("Mul", h, body.constant(2.0**30, "float32")), "int32")
+    return [cell.y(), body.held(state, "h")]
+
+
+@body_of(ops.QLSTM)
+def qlstm(body: Body, op: ops.QLSTM) -> list[str]:
+    """Two Gemms, three with a projection; gates and state in float."""
+    size, unit = body.type("c").shape[-1], 2.0**-12
+    cell = _Cell(body, op, unit, {"ih": _row_bias(body, "bias", "ih", op.shift, 4 * size, unit)})
+    h = _real(body, "h", "int16", 2.0**-15)
+    c = _real(body, "c", "int32", 2.0 ** (op.cell_exponent - 30))
+    limit = 2.0**op.cell_exponent * (1 - 2.0**-24)
+    for frame in range(body.type("x").shape[0]):
+        total = body.node("Add", cell.here(frame), cell.kept(h))
+        i, f, g, o = body.nodes_of("Split", 4, total, axis=1, num_outputs=4)
+        kept = body.node("Mul", body.node("Sigmoid", f), c)
+        c = body.node("Add", kept, body.node("Mul", body.node("Sigmoid", i), body.node("Tanh", g)))
+        c = body.node("Clip", c, body.constant(-limit, "float32"), body.constant(limit, "float32"))
+        h = body.node("Mul", body.node("Sigmoid", o), body.node("Tanh", c))
+        if op.weight_hr:
+            m = _real(body, _narrow(body, h, 7, "int8"), "int8", 1.0)
+            scale = body.node("Mul", _row_scale(body, "multiplier_hr", op.shift), body.constant(2.0**-15, "float32"))
+            h = body.node("Gemm", m, _matrix(body, "weight_hr", scale), transB=1)
+            h = body.node("Clip", h, body.constant(-1.0, "float32"), body.constant(1.0, "float32"))
+        cell.leave(h)
+    new = _whole(body, body.node("Mul", h, body.constant(2.0**15, "float32")), -32767, 32767, "int16")
+    units = body.constant(2.0 ** (30 - op.cell_exponent), "float32")
+    return [cell.y(), body.held(new, "h"), body.held(body.cast(body.node("Mul", c, units), "int32"), "c")]
+
+
+@body_of(ops.QRNN)
+def qrnn(body: Body, op: ops.QRNN) -> list[str]:
+    """Two Gemms; the activation and the state in float."""
+    size, unit = body.type("h").shape[-1], 2.0**-12 if op.kind == "tanh" else 2.0**-15
+    cell = _Cell(body, op, unit, {"ih": _row_bias(body, "bias", "ih", op.shift, size, unit)})
+    h = _real(body, "h", "int16", 2.0**-15)
+    for frame in range(body.type("x").shape[0]):
+        h = body.node(op.kind.capitalize(), body.node("Add", cell.here(frame), cell.kept(h)))
+        if op.kind == "relu":
+            h = body.node("Min", h, body.constant(1.0, "float32"))
+        cell.leave(h)
+    new = _whole(body, body.node("Mul", h, body.constant(2.0**15, "float32")), -32767, 32767, "int16")
+    return [cell.y(), body.held(new, "h")]
+
+
+def _split(body: Body, x: str, *sizes: int) -> list[str]:
+    return body.nodes_of("Split", len(sizes), x, body.constant(list(sizes)), axis=1)

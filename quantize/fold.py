@@ -1,0 +1,39 @@
+"""Batch norm behind a linear layer or a convolution, folded into its weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from edgernn import ops
+from edgernn.program import Op, Program
+
+
+def fold(program: Program) -> Program:
+    """The same program with every `BatchNorm` folded that alone reads a `Linear` or `Conv1d`."""
+    outputs = {port.name for port in program.spec.outputs} | {state.output for state in program.spec.states}
+    parameters, values, done = dict(program.parameters), dict(program.values), list(program.ops)
+    for norm in program.ops:
+        if not isinstance(norm, ops.BatchNorm):
+            continue
+        before = next((op for op in done if norm.x in op.outputs), None)
+        readers = sum(norm.x in op.operands for op in done)
+        if not isinstance(before, (ops.Linear, ops.Conv1d)) or readers != 1 or norm.x in outputs:
+            continue
+        if before.weight not in parameters or norm.axis != len(values[norm.x].shape) - 1:
+            continue
+        scale = 1 / np.sqrt(parameters[norm.variance].astype(np.float64) + norm.eps)
+        scale = scale * parameters[norm.weight] if norm.weight else scale
+        shift = (parameters[norm.bias] if norm.bias else 0.0) - parameters[norm.mean] * scale
+        bias = parameters[before.bias] if before.bias else 0.0
+        weight = parameters[before.weight]
+        names = {"weight": f"{norm.name}.folded_weight", "bias": f"{norm.name}.folded_bias"}
+        parameters[names["weight"]] = (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.float32)
+        parameters[names["bias"]] = (bias * scale + shift).astype(np.float32)
+        folded: Op = replace(before, outputs=norm.outputs, **names)
+        done = [folded if op is before else op for op in done if op is not norm]
+        del values[norm.x]
+    used = {name for op in done for name in op.operands}
+    kept = {name: array for name, array in parameters.items() if name in used}
+    return Program(program.spec, values, kept, tuple(done))

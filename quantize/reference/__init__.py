@@ -1,0 +1,9 @@
+"""The truth of int8: every operation of a quantized file in NumPy, bit for bit what each engine must give.
+
+docs/int8.md says the same in words.
+"""
+
+from edgernn.quantize.reference import floats, integers, recurrent, spectrum
+from edgernn.quantize.reference.registry import evaluate
+
+__all__ = ["evaluate", "floats", "integers", "recurrent", "spectrum"]

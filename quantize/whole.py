@@ -1,0 +1,330 @@
+"""Run a program over whole sequences at once: the same results as step by step, with NumPy's loops inside.
+
+Values are `[batch, steps, …]`, the program's shape behind both: an operation without memory takes all steps of all
+sequences together, one with memory takes them in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from edgernn import ops
+from edgernn.interpret import Evaluate, float_reference
+from edgernn.program import Array, Op, Program
+from edgernn.spec import LEFT_UNKNOWN
+
+CELLS = (ops.GRU, ops.LSTM, ops.RNN, ops.QGRU, ops.QLSTM, ops.QRNN)
+WINDOWS = (ops.Conv1d, ops.QConv1d, ops.STFT)
+_ELEMENTWISE = (ops.Unary, ops.Binary, ops.Where, ops.Clip, ops.Cast, ops.Quantize, ops.Dequantize, ops.Rescale)
+_ELEMENTWISE += (ops.QUnary, ops.QAdd, ops.QMul)
+_BY_STEP = (ops.Validity, ops.FrameIndex, ops.Reflect)
+
+Observe = Callable[[Op, "list[Array | None]", "tuple[Array, ...]"], None]
+
+
+def run_whole(
+    program: Program,
+    inputs: Mapping[str, Array],
+    evaluate: Evaluate = float_reference,
+    observe: Observe | None = None,
+    length: int | None = None,
+    only: Callable[[Op], bool] | None = None,
+) -> dict[str, Array]:
+    """All values of a run from reset, by name.
+
+    inputs: `[batch, steps * hop, …frame]` as the API has frames; `length` is the sequence's true number of input
+    frames, where the end is known. `observe` sees each operation with its operands and results, both
+    `[batch, steps, …]` where they are no parameters.
+    """
+    run = WholeRun(program, inputs, evaluate, length)
+    with np.errstate(all="ignore"):  # frames before the first true one may hold anything
+        for unit in units(program):
+            if only is not None and not any(map(only, unit)):
+                continue
+            run.advance(unit)
+            if observe is not None:
+                for op in unit:
+                    observe(op, [run.values.get(name) for name in op.operands], run.results_of(op))
+    return run.values
+
+
+def units(program: Program) -> list[tuple[Op, ...]]:
+    """The operations in an order to run them in: one by one, or together where a state of their own ties them."""
+    groups = list(_loops(program))
+    maker = {name: op for op in program.ops for name in op.outputs}
+    group_of = {id(op): group for group in groups for op in group}
+    order: list[tuple[Op, ...]] = []
+    done: set[int] = set()
+
+    def emit(op: Op) -> None:
+        unit = group_of.get(id(op), (op,))
+        if id(unit[0]) in done:
+            return
+        done.update(id(item) for item in unit)
+        for item in unit:
+            for name in item.operands:
+                if name in maker and id(maker[name]) not in done:
+                    emit(maker[name])
+        order.append(unit)
+
+    for op in program.ops:
+        emit(op)
+    return order
+
+
+def _loops(program: Program) -> list[tuple[Op, ...]]:
+    """Groups of operations between the reading and the writing of a state that is no single operation's own."""
+    loops: list[set[int]] = []
+    own = (*CELLS, ops.History, ops.CumSum, ops.CountSteps)
+    for state in program.spec.states:
+        if any(isinstance(op, own) and state.input in op.operands for op in program.ops):
+            continue
+        after = {state.input}
+        for op in program.ops:
+            if after & set(op.operands):
+                after.update(op.outputs)
+        before = {state.output}
+        for op in reversed(program.ops):
+            if before & set(op.outputs):
+                before.update(op.operands)
+        inside = {i for i, op in enumerate(program.ops) if after & set(op.operands) and before & set(op.outputs)}
+        for other in [item for item in loops if item & inside]:
+            loops.remove(other)
+            inside |= other
+        if inside:
+            loops.append(inside)
+    return [tuple(program.ops[i] for i in sorted(loop)) for loop in loops]
+
+
+class WholeRun:
+    """The values of one run while its operations are evaluated one after the other."""
+
+    def __init__(
+        self, program: Program, inputs: Mapping[str, Array], evaluate: Evaluate, length: int | None = None
+    ) -> None:
+        self.program, self.evaluate = program, evaluate
+        spec = program.spec
+        self.values: dict[str, Array] = dict(program.parameters)
+        for port in spec.inputs:
+            given = inputs[port.name]
+            self.batch, self.steps = given.shape[0], given.shape[1] // spec.hop
+            frames = given[:, : self.steps * spec.hop].astype(port.dtype, copy=False)
+            self.values[port.name] = frames.reshape(self.batch, self.steps, *port.shape)
+        self._initial = {state.input: state for state in spec.states}
+        if spec.frames_left is not None:
+            left = np.full(self.steps, LEFT_UNKNOWN, np.int64)
+            if length is not None:
+                left = length - spec.hop * np.arange(self.steps, dtype=np.int64)
+            self.values[spec.frames_left] = np.broadcast_to(left, (self.batch, self.steps))
+
+    def advance(self, unit: tuple[Op, ...]) -> None:
+        """Evaluate one of `units`."""
+        if len(unit) == 1 and not self._looped(unit):
+            self.keep(unit[0], self.results(unit[0]))
+        else:
+            self._loop(unit)
+
+    def keep(self, op: Op, results: tuple[Array, ...]) -> None:
+        """Give the results their names."""
+        self.values.update(zip(op.outputs, results, strict=True))
+
+    def results_of(self, op: Op) -> tuple[Array, ...]:
+        """What an operation gave."""
+        return tuple(self.values[name] for name in op.outputs)
+
+    def _looped(self, unit: tuple[Op, ...]) -> bool:
+        (op,) = unit
+        reads = {state.input for state in self.program.spec.states if state.output in op.outputs} & set(op.operands)
+        return bool(reads) and not isinstance(op, (*CELLS, ops.History, ops.CumSum, ops.CountSteps))
+
+    def _loop(self, unit: tuple[Op, ...]) -> None:
+        """A cell made of several operations: step by step, over one step of everything it reads."""
+        made = {name for op in unit for name in op.outputs}
+        state = {
+            item.input: np.broadcast_to(item.initial(), (self.batch, 1, *item.shape))
+            for item in self._initial.values()
+            if item.output in made
+        }
+        pairs = {item.output: item.input for item in self._initial.values() if item.output in made}
+        read = {name for op in unit for name in op.operands if name and name not in made and name not in state}
+        given = {name: self._operand(name) for name in read if name not in self.program.parameters}
+        rows: dict[str, list[Array]] = {name: [] for name in made}
+        step = WholeRun.__new__(WholeRun)
+        step.program, step.evaluate, step.batch, step.steps, step._initial = (
+            self.program,
+            self.evaluate,
+            self.batch,
+            1,
+            {},
+        )
+        for index in range(self.steps):
+            step.values = {**self.program.parameters, **state}
+            step.values.update({name: item[:, index : index + 1] for name, item in given.items() if item is not None})
+            for op in unit:
+                step.keep(op, step.results(op))
+            state = {pairs[name]: step.values[name] for name in pairs}
+            for name, row in rows.items():
+                row.append(step.values[name])
+        self.values.update({name: np.concatenate(row, axis=1) for name, row in rows.items()})
+
+    def initial(self, name: str) -> Array:
+        """A state after reset, the program's shape."""
+        return self._initial[name].initial()
+
+    def results(self, op: Op) -> tuple[Array, ...]:
+        """What an operation gives for all steps."""
+        names = [name for name in op.operands if name]
+        if names and all(name in self.program.parameters for name in names):
+            return self.evaluate(op, *self._operands(op))
+        if isinstance(op, ops.CountSteps):
+            steps = np.arange(1, self.steps + 1, dtype=np.int64) + self.initial(op.steps)
+            return (np.broadcast_to(steps, (self.batch, self.steps)),)
+        if isinstance(op, ops.Fill):
+            (value,) = self.evaluate(op)
+            return (np.broadcast_to(value, (self.batch, self.steps, *value.shape)),)
+        if isinstance(op, ops.History):
+            return self._history(op)
+        if isinstance(op, CELLS):
+            return self._cell(op)
+        if isinstance(op, ops.CumSum):
+            return self._cumsum(op)
+        if isinstance(op, WINDOWS):
+            return self._window(op)
+        if isinstance(op, _BY_STEP):
+            return self._by_step(op)
+        return self._merged(op)
+
+    def _operands(self, op: Op) -> list[Array | None]:
+        return [self._operand(name) for name in op.operands]
+
+    def _operand(self, name: str) -> Array | None:
+        """A value; a state that an operation reads before it is written is only a counter."""
+        if not name:
+            return None
+        if name in self._initial and name not in self.values:
+            start = self.initial(name)
+            assert start.shape == (), "only counters are read as they are"
+            return np.broadcast_to(start + np.arange(self.steps, dtype=np.int64), (self.batch, self.steps))
+        return self.values[name]
+
+    def _frames(self, x: Array) -> Array:
+        """`[batch, steps, frames, 1, …]` as `[steps * frames, batch, …]`, time first."""
+        merged = x.reshape(self.batch, -1, *x.shape[3:])
+        assert x.shape[3] == 1, "one sequence"
+        return merged.reshape(self.batch, x.shape[1] * x.shape[2], *x.shape[4:]).swapaxes(0, 1)
+
+    def _history(self, op: ops.History) -> tuple[Array, ...]:
+        x, start = self.values[op.x], self.initial(op.past)
+        kept, frames = start.shape[0], x.shape[2]
+        flat = x.reshape(self.batch, -1, *x.shape[3:])
+        line = np.concatenate([np.broadcast_to(start, (self.batch, *start.shape)), flat], axis=1)
+        index = frames * np.arange(self.steps)[:, None] + np.arange(kept + frames)
+        window = line[:, index]
+        return window, window[:, :, frames:]
+
+    def _segments(self, active: str) -> list[tuple[int, int, bool]]:
+        """Runs of steps in which the state moves or is held."""
+        if not active:
+            return [(0, self.steps, True)]
+        flags = self.values[active][0]
+        edges = [0, *(np.flatnonzero(flags[1:] != flags[:-1]) + 1), self.steps]
+        runs = [(int(a), int(b), bool(flags[a])) for a, b in zip(edges, edges[1:], strict=False)]
+        # each held step starts from the same state
+        return [piece for a, b, on in runs for piece in ([(a, b, on)] if on else [(i, i + 1, on) for i in range(a, b)])]
+
+    def _cell(self, op: Any) -> tuple[Array, ...]:
+        names = ("h", "c") if isinstance(op, (ops.LSTM, ops.QLSTM)) else ("h",)
+        state = [np.repeat(self.initial(getattr(op, name)), self.batch, axis=0) for name in names]
+        weights = [self.values.get(name) for name in op.operands[1 + len(names) : -1]]
+        x = self._frames(self.values[op.x])
+        frames = self.values[op.x].shape[2]
+        ys, finals = [], []
+        for first, last, moves in self._segments(op.active):
+            y, *new = self.evaluate(op, x[first * frames : last * frames], *state, *weights, None)
+            state = new if moves else state
+            ys.append(y)
+            finals.append((first, last, state))
+        y = np.concatenate(ys).swapaxes(0, 1).reshape(self.batch, self.steps, frames, 1, -1)
+        # the new states of each step are not kept: only the next step reads them, or an operation that takes the newest
+        return y, *(self._newest(index, finals) for index in range(len(names)))
+
+    def _newest(self, index: int, finals: list[tuple[int, int, list[Array]]]) -> Array:
+        last = finals[-1][2][index]
+        return np.broadcast_to(last[:, None, None], (self.batch, self.steps, 1, last.shape[-1]))
+
+    def _cumsum(self, op: ops.CumSum) -> tuple[Array, ...]:
+        x, start = self.values[op.x], self.initial(op.total)
+        total = np.broadcast_to(start, (self.batch, *start.shape))
+        line = np.swapaxes(x.reshape(self.batch, -1, *x.shape[3:]), 0, 1)
+        rows = []
+        for first, last, moves in self._segments(op.active):
+            y, new = self.evaluate(op, line[first * x.shape[2] : last * x.shape[2]], total, None)
+            total = new if moves else total
+            rows.append(y)
+        y = np.concatenate(rows).swapaxes(0, 1).reshape(x.shape[:2] + x.shape[2:])
+        return y, np.broadcast_to(total[:, None], (self.batch, self.steps, *start.shape))
+
+    def _window(self, op: Any) -> tuple[Array, ...]:
+        """Steps and sequences stand in for the batch axis."""
+        field = "samples" if isinstance(op, ops.STFT) else "window"
+        x = self.values[getattr(op, field)]
+        count = self.batch * self.steps
+        columns = x.reshape(count, *x.shape[2:])[:, :, 0].swapaxes(0, 1)
+        operands = self._operands(op)
+        operands[0] = columns
+        (y,) = self.evaluate(op, *operands)
+        return (y.swapaxes(0, 1).reshape(self.batch, self.steps, y.shape[0], 1, *y.shape[2:]),)
+
+    def _by_step(self, op: Op) -> tuple[Array, ...]:
+        rows = []
+        operands = self._operands(op)
+        for b in range(self.batch):
+            steps = [
+                self.evaluate(op, *(None if item is None else item[b, step] for item in operands))[0]
+                for step in range(self.steps)
+            ]
+            rows.append(np.stack(steps))
+        return (np.stack(rows),)
+
+    def _merged(self, op: Op) -> tuple[Array, ...]:
+        """Operations on single frames: all steps are one more leading axis, or more frames."""
+        count = self.batch * self.steps
+        operands = self._operands(op)
+        timed = [bool(name) and name not in self.program.parameters for name in op.operands]
+        values = [
+            item.reshape(count, *item.shape[2:]) if here and item is not None else item
+            for item, here in zip(operands, timed, strict=True)
+        ]
+        moved = shifted(op, count)
+        if moved is not None:
+            results = self.evaluate(moved, *values)
+        elif isinstance(op, _ELEMENTWISE):
+            rank = max(item.ndim for item, here in zip(values, timed, strict=True) if here and item is not None)
+            aligned = [
+                item.reshape(count, *[1] * (rank - item.ndim), *item.shape[1:]) if here and item is not None else item
+                for item, here in zip(values, timed, strict=True)
+            ]
+            results = self.evaluate(op, *aligned)
+        else:
+            flat = [
+                item.reshape(-1, *item.shape[2:]) if here and item is not None else item
+                for item, here in zip(values, timed, strict=True)
+            ]
+            frames = next(i.shape[1] for i, here in zip(values, timed, strict=True) if here and i is not None)
+            results = tuple(y.reshape(count, frames, *y.shape[1:]) for y in self.evaluate(op, *flat))
+        return tuple(y.reshape(self.batch, self.steps, *y.shape[1:]) for y in results)
+
+
+def shifted(op: Op, count: int) -> Op | None:
+    """An operation that only moves elements, for operands with one more leading axis of `count`; None for others."""
+    if isinstance(op, (ops.Slice, ops.Gather, ops.Concat, ops.PadFeatures)):
+        return replace(op, axis=op.axis + 1)
+    if isinstance(op, ops.Transpose):
+        return replace(op, axes=(0, *(axis + 1 for axis in op.axes)))
+    if isinstance(op, (ops.Reshape, ops.Expand)):
+        return replace(op, shape=(count, *op.shape))
+    return None
