@@ -13,6 +13,8 @@ from edgernn.errors import EdgeRNNError, MissingExtraError
 
 COMMANDS = {
     "export": "Turn a PyTorch module into a streaming model file.",
+    "quantize": "Turn a model file into an int8 one, and report what it costs.",
+    "verify": "Compare two model files step by step.",
     "inspect": "Show what a model file takes, gives, keeps and costs.",
     "run": "Stream a recording, or stdin, through a model file.",
     "bench": "Measure the latency of a step.",

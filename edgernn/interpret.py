@@ -9,7 +9,6 @@ import numpy as np
 from edgernn.program import Array, Op, Program
 from edgernn.spec import LEFT_UNKNOWN
 
-
 Evaluate = Callable[..., tuple[Array, ...]]  # of an operation and its operands' arrays
 
 

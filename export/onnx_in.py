@@ -28,11 +28,15 @@ def read_program(path: str | Path) -> Program:
     Raises `ModelFileError` when the file is missing, damaged, not ours, or was changed by a tool that inlined its
     cells; `SpecError` when its contract can't be read.
     """
-    place = str(path)
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise ModelFileError(f"cannot be read ({error.strerror})", place=place) from None
+        raise ModelFileError(f"cannot be read ({error.strerror})", place=str(path)) from None
+    return parse_program(data, str(path))
+
+
+def parse_program(data: bytes, place: str) -> Program:
+    """The program in a file's bytes; `place` names the file in errors, which are those of `read_program`."""
     try:
         model = onnx.load_model_from_string(data)
     except DecodeError:

@@ -132,7 +132,7 @@ class _Converter:
         array = self.parameters[name]
         return Type(str(array.dtype), array.shape)
 
-    def parameter(self, name: str, array: Array) -> str:
+    def parameter(self, name: str, array: Any) -> str:
         """Keep a parameter."""
         self.parameters[name] = np.ascontiguousarray(array)
         return name
@@ -218,9 +218,7 @@ class _Converter:
         inverse = self.parameter(f"{code.name}.inverse", np.float32(1) / scale32)
         shift = self.parameter(f"{code.name}.offset", offset32) if centred else ""
         self.emit(
-            ops.Quantize(
-                name=code.name, outputs=(code.name,), x=name, inverse=inverse, offset=shift, dtype=dtype
-            ),
+            ops.Quantize(name=code.name, outputs=(code.name,), x=name, inverse=inverse, offset=shift, dtype=dtype),
             name,
         )
         self.forms[name, dtype] = code
@@ -243,8 +241,7 @@ class _Converter:
         for name in op.operands:
             if name:
                 self.as_float(name)
-        fields = {}
-        self.ops.append(replace(op, **fields))
+        self.ops.append(op)
         for name in op.outputs:
             self._keep_value(name)
 
@@ -340,7 +337,7 @@ class _Converter:
             out, low, high = self.scale_of(result, kind), -LIMITS[kind], LIMITS[kind]
         else:
             out = 1.0
-        names = {
+        names: dict[str, Any] = {
             "weight": self._stored(f"{op.name}.weight", rows, weight.shape),
             "bias": self.parameter(f"{op.name}.bias", self._whole_bias(op, (bias + shift) / units)),
         }
@@ -486,9 +483,7 @@ class _Converter:
         fields = {
             "weight_ih": self._stored(f"{op.name}.weight_ih", given, w_x.shape),
             "weight_hh": self._stored(f"{op.name}.weight_hh", kept, w_h.shape),
-            "multiplier_ih": self.parameter(
-                f"{op.name}.multiplier_ih", np.rint(given.unit * wide).astype(np.int32)
-            ),
+            "multiplier_ih": self.parameter(f"{op.name}.multiplier_ih", np.rint(given.unit * wide).astype(np.int32)),
             "multiplier_hh": self.parameter(f"{op.name}.multiplier_hh", np.rint(kept.unit * wide).astype(np.int32)),
             "active": op.active,
             "shift": bits,
@@ -549,9 +544,7 @@ class _Converter:
             fields["multiplier_hr"] = self.parameter(
                 f"{op.name}.multiplier_hr", np.rint(real * 2.0 ** fields["shift"]).astype(np.int32)
             )
-        self.emit(
-            ops.QLSTM(**fields, c=op.c, cell_exponent=cell_exponent, h_exponent=exponent), op.outputs[0]
-        )
+        self.emit(ops.QLSTM(**fields, c=op.c, cell_exponent=cell_exponent, h_exponent=exponent), op.outputs[0])
         self._leave_cell(op, fields, exponent)
         self.leave(op.outputs[1], Coded(op.outputs[1], "int16", 2.0 ** (exponent - 15)))
         self.leave(op.outputs[2], Coded(op.outputs[2], "int32", 2.0 ** (cell_exponent - 30)))
@@ -689,11 +682,14 @@ class _Converter:
             parts = []
             for name in op.parts:
                 code = self._operand(name, dtype)
-                parts.append(code if (code.dtype, code.scale) == (dtype, scale) else self._rescaled(name, code, scale, dtype))
+                parts.append(
+                    code if (code.dtype, code.scale) == (dtype, scale) else self._rescaled(name, code, scale, dtype)
+                )
             self.emit(replace(op, outputs=(made,), parts=tuple(part.name for part in parts)), result)
             self.leave(result, Coded(made, dtype, scale))
             return
         assert isinstance(op, MOVES)
+        assert not isinstance(op, ops.Concat)
         code = self.coded[op.x]
         fields: dict[str, Any] = {"x": code.name, "outputs": (made,)}
         if isinstance(op, ops.Gather):

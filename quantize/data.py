@@ -32,7 +32,8 @@ class Sequences:
 
     def limited(self, frames: int) -> Sequences:
         """The first `frames` input frames, over as many sequences as they need."""
-        items, lengths = [], []
+        items: list[dict[str, Array]] = []
+        lengths: list[int] = []
         for item, length in zip(self.items, self.lengths, strict=True):
             take = min(length, frames - sum(lengths))
             if take > 0:
@@ -49,7 +50,8 @@ def read_sequences(source: Source, spec: StreamSpec) -> Sequences:
     a function that gives one, or an iterable itself. Its items are arrays, or a mapping of them by input name. Raises
     `CalibrationError`, or `InputError` for a file that can't be read.
     """
-    place, targets = str(source) if isinstance(source, (str, Path)) else "the sequences", []
+    place = str(source) if isinstance(source, (str, Path)) else "the sequences"
+    targets: list[Any] = []
     if isinstance(source, (str, Path)):
         path = Path(source)
         if path.is_dir():

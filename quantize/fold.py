@@ -28,10 +28,10 @@ def fold(program: Program) -> Program:
         shift = (parameters[norm.bias] if norm.bias else 0.0) - parameters[norm.mean] * scale
         bias = parameters[before.bias] if before.bias else 0.0
         weight = parameters[before.weight]
-        names = {"weight": f"{norm.name}.folded_weight", "bias": f"{norm.name}.folded_bias"}
-        parameters[names["weight"]] = (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.float32)
-        parameters[names["bias"]] = (bias * scale + shift).astype(np.float32)
-        folded: Op = replace(before, outputs=norm.outputs, **names)
+        new_weight, new_bias = f"{norm.name}.folded_weight", f"{norm.name}.folded_bias"
+        parameters[new_weight] = (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.float32)
+        parameters[new_bias] = (bias * scale + shift).astype(np.float32)
+        folded: Op = replace(before, outputs=norm.outputs, weight=new_weight, bias=new_bias)
         done = [folded if op is before else op for op in done if op is not norm]
         del values[norm.x]
     used = {name for op in done for name in op.operands}

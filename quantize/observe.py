@@ -17,6 +17,8 @@ from edgernn.quantize.whole import run_whole
 SAMPLES = 100_000  # kept of each value
 OBSERVERS = ("mse", "minmax", "percentile")
 _PERCENTILE = 99.99
+_BEYOND = 1.25  # times the largest magnitude seen of one feature, where the others say that more will come
+_ROOM = 1.5  # times the largest magnitude seen: int16 has bits to spare, and a longer stream goes further
 _CLIPS = np.linspace(0.3, 1.0, 36)  # of the largest magnitude, tried by the MSE observer
 
 
@@ -46,8 +48,14 @@ class Seen:
         samples = self.samples.reshape(-1, width)
         low, high = self.low.reshape(-1, width).min(0), self.high.reshape(-1, width).max(0)
         offset = ((low + high) / 2 if centred else np.zeros(width)).astype(np.float32).astype(np.float64)
-        largest = np.maximum(high - offset, offset - low)
-        return _scales(samples - offset, largest, dtype, observer), offset
+        largest = np.maximum(np.maximum(high - offset, offset - low), 1e-12)
+        if observer != "mse" or dtype == "int16":
+            return _scales(samples - offset, largest, dtype, observer), offset
+        # one clip for all features, in each one's own spread: the tail of one alone is too few samples
+        spread = np.maximum(samples.std(0), 1e-6 * largest)
+        pooled = ((samples - offset) / spread).reshape(-1, 1)
+        clip = _scales(pooled, np.abs(pooled).max(0), dtype, observer)[0]
+        return np.minimum(clip * spread, _BEYOND * largest / LIMITS[dtype]), offset
 
 
 def _scales(samples: Array, largest: Array, dtype: str, observer: str) -> Array:
@@ -55,6 +63,8 @@ def _scales(samples: Array, largest: Array, dtype: str, observer: str) -> Array:
     largest = np.maximum(largest, 1e-12)
     if observer == "percentile":
         largest = np.maximum(np.percentile(np.abs(samples), _PERCENTILE, axis=0), 1e-3 * largest)
+    if dtype == "int16":
+        return _ROOM * largest / limit
     if observer != "mse":
         return largest / limit
     best, least = largest / limit, np.full(len(largest), np.inf)

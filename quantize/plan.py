@@ -68,9 +68,8 @@ class _Planner:
                     self.reasons[op.name] = reason
                 else:
                     integer.add(op.name)
-            elif isinstance(op, ops.CumSum) and self.program.values[op.x].dtype == "float32":
-                if op.name not in self.looped | self.excluded:
-                    integer.add(op.name)
+            elif isinstance(op, ops.CumSum) and self._summed(op):
+                integer.add(op.name)
         for op in self.program.ops:  # in order, so that what an operation reads is decided before it
             if op.name not in integer and self._joins(op, integer):
                 integer.add(op.name)
@@ -95,6 +94,9 @@ class _Planner:
         if isinstance(op, ops.Linear) and self._narrowed(op.outputs[0]):
             return "only a logarithm or root reads it: its range needs float"
         return ""
+
+    def _summed(self, op: ops.CumSum) -> bool:
+        return self.program.values[op.x].dtype == "float32" and op.name not in self.looped | self.excluded
 
     def _weights(self, op: Op) -> list[str]:
         fields = ("weight", "bias", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -50,7 +51,9 @@ def round_rows(
     E[u uᵀ] of what the columns are multiplied with and a 1 behind them, None for plain rounding; `factor` `[rows]`
     is the share of the last half that reaches the row's result (a GRU's reset gate stands before it), 1 by default.
     """
-    grids = [_grid(half, floors if index == 0 else np.zeros(len(floors)), rounding) for index, half in enumerate(halves)]
+    grids = [
+        _grid(half, floors if index == 0 else np.zeros(len(floors)), rounding) for index, half in enumerate(halves)
+    ]
     weight = np.concatenate(list(halves), axis=1)
     step = np.concatenate([grid.step for grid in grids], axis=1)
     limit = np.concatenate([np.full(half.shape[1], grid.limit) for grid, half in zip(grids, halves, strict=True)])
@@ -62,7 +65,7 @@ def round_rows(
             share[:, halves[0].shape[1] :] = np.maximum(factor, 1e-3)[:, None]
         codes, shift = _compensate(weight, step, limit, moments, share)
     starts = np.cumsum([0, *(half.shape[1] for half in halves)])
-    rows = [grid.rows(codes[:, a:b]) for grid, a, b in zip(grids, starts, starts[1:], strict=False)]
+    rows = [grid.rows(codes[:, a:b]) for grid, (a, b) in zip(grids, pairwise(starts), strict=True)]
     return rows, shift
 
 

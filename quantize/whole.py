@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,10 @@ from edgernn.spec import LEFT_UNKNOWN
 
 CELLS = (ops.GRU, ops.LSTM, ops.RNN, ops.QGRU, ops.QLSTM, ops.QRNN)
 WINDOWS = (ops.Conv1d, ops.QConv1d, ops.STFT)
-_ELEMENTWISE = (ops.Unary, ops.Binary, ops.Where, ops.Clip, ops.Cast, ops.Quantize, ops.Dequantize, ops.Rescale)
-_ELEMENTWISE += (ops.QUnary, ops.QAdd, ops.QMul)
+_ELEMENTWISE = (
+    *(ops.Unary, ops.Binary, ops.Where, ops.Clip, ops.Cast),
+    *(ops.Quantize, ops.Dequantize, ops.Rescale, ops.QUnary, ops.QAdd, ops.QMul),
+)
 _BY_STEP = (ops.Validity, ops.FrameIndex, ops.Reflect)
 
 Observe = Callable[[Op, "list[Array | None]", "tuple[Array, ...]"], None]
@@ -40,6 +43,7 @@ def run_whole(
     frames, where the end is known. `observe` sees each operation with its operands and results, both
     `[batch, steps, …]` where they are no parameters.
     """
+    program = settled(program, evaluate)
     run = WholeRun(program, inputs, evaluate, length)
     with np.errstate(all="ignore"):  # frames before the first true one may hold anything
         for unit in units(program):
@@ -50,6 +54,20 @@ def run_whole(
                 for op in unit:
                     observe(op, [run.values.get(name) for name in op.operands], run.results_of(op))
     return run.values
+
+
+def settled(program: Program, evaluate: Evaluate) -> Program:
+    """The program with every operation evaluated that reads parameters alone."""
+    parameters: dict[str, Any] = dict(program.parameters)
+    left = []
+    for op in program.ops:
+        names = [name for name in op.operands if name]
+        if names and all(name in parameters for name in names):
+            results = evaluate(op, *(parameters.get(name) for name in op.operands))
+            parameters.update(zip(op.outputs, results, strict=True))
+        else:
+            left.append(op)
+    return replace(program, parameters=parameters, ops=tuple(left))
 
 
 def units(program: Program) -> list[tuple[Op, ...]]:
@@ -177,9 +195,6 @@ class WholeRun:
 
     def results(self, op: Op) -> tuple[Array, ...]:
         """What an operation gives for all steps."""
-        names = [name for name in op.operands if name]
-        if names and all(name in self.program.parameters for name in names):
-            return self.evaluate(op, *self._operands(op))
         if isinstance(op, ops.CountSteps):
             steps = np.arange(1, self.steps + 1, dtype=np.int64) + self.initial(op.steps)
             return (np.broadcast_to(steps, (self.batch, self.steps)),)
@@ -232,9 +247,13 @@ class WholeRun:
             return [(0, self.steps, True)]
         flags = self.values[active][0]
         edges = [0, *(np.flatnonzero(flags[1:] != flags[:-1]) + 1), self.steps]
-        runs = [(int(a), int(b), bool(flags[a])) for a, b in zip(edges, edges[1:], strict=False)]
-        # each held step starts from the same state
-        return [piece for a, b, on in runs for piece in ([(a, b, on)] if on else [(i, i + 1, on) for i in range(a, b)])]
+        pieces: list[tuple[int, int, bool]] = []
+        for first, last in pairwise(map(int, edges)):
+            if flags[first]:
+                pieces.append((first, last, True))
+            else:  # each held step starts from the same state
+                pieces += [(step, step + 1, False) for step in range(first, last)]
+        return pieces
 
     def _cell(self, op: Any) -> tuple[Array, ...]:
         names = ("h", "c") if isinstance(op, (ops.LSTM, ops.QLSTM)) else ("h",)

@@ -1,7 +1,9 @@
 """Bodies of the integer operations: their near form for any ONNX runtime, in QDQ and Gemm.
 
-The integers between operations are the exact ones' scale; within a body the sums are scaled and the gates are taken in
-float. Weights, multipliers and biases are the exact ones, so that reading a file back gives all of them. A weight's
+The integers between operations are the exact ones' scale; within a body the sums are scaled and the gates are taken
+in float. Weights, multipliers and biases are the exact ones, so that reading a file back gives all of them. What enters
+a Gemm beside them has 7 bits: on CPUs without VNNI onnxruntime adds pairs of products in 16 bits that saturate with 8
+(an LSTM fell to 25 dB), and for uint8 weights, which it adds in 32, it takes a third longer. A weight's
 `DequantizeLinear` has its zero-point spelled out: onnxruntime leaves the Gemm in float without it.
 """
 
@@ -22,6 +24,39 @@ def _real(body: Body, x: str, dtype: str, scale: float) -> str:
     return wide if scale == 1 else body.node("Mul", wide, body.constant(scale, "float32"))
 
 
+def _seven_bits(body: Body, x: str, scale: float) -> str:
+    """x through uint8 around 64, in steps of twice `scale`."""
+    zero = body.constant(64, "uint8")
+    whole = body.node("QuantizeLinear", x, body.constant(2 * scale, "float32"), zero)
+    return body.node("DequantizeLinear", whole, body.constant(1.0, "float32"), zero)
+
+
+class _Matrix:
+    """An int8 weight and its bias, for inputs of `dtype`.
+
+    onnxruntime takes a bias that it fuses to be in units of input times weight, whatever its own scale says.
+    """
+
+    def __init__(self, body: Body, dtype: str, weight: str, scale: str, rows: int, bias: str = "") -> None:
+        self.body, self.dtype = body, dtype
+        if dtype == "int8":
+            scale = body.node("Mul", scale, body.constant(2.0, "float32"))
+            bias = body.node("Div", bias, body.constant(2, "int32")) if bias else ""
+        self.weight = body.node("DequantizeLinear", weight, scale, body.constant([0] * rows, "int8"), axis=0)
+        if bias:
+            bias = body.node("DequantizeLinear", bias, scale, body.constant([0] * rows, "int32"), axis=0)
+        self.bias = [bias] if bias else []
+
+    def of(self, x: str) -> str:
+        """The product with integers x `[rows, columns]`."""
+        real = _real(self.body, x, self.dtype, 1.0)
+        return self.of_real(_seven_bits(self.body, real, 1.0) if self.dtype == "int8" else real)
+
+    def of_real(self, x: str) -> str:
+        """The product with what already is in the steps of a Gemm."""
+        return self.body.node("Gemm", x, self.weight, *self.bias, transB=1)
+
+
 def _whole(body: Body, x: str, low: float, high: float, dtype: str) -> str:
     """float32 rounded into [low, high] as integers."""
     if dtype == "int8" and (low, high) == (-127, 127):
@@ -30,21 +65,11 @@ def _whole(body: Body, x: str, low: float, high: float, dtype: str) -> str:
     return body.cast(body.node("Round", inside), dtype)
 
 
-def _row_scale(body: Body, multiplier: str, shift: int) -> str:
-    """Multipliers as float32; a runtime folds them when it loads the file."""
+def _row_scale(body: Body, multiplier: str, shift: int, unit: float = 1.0) -> str:
+    """Multipliers as float32 times `unit`; a runtime folds them when it loads the file."""
     if body.type(multiplier).dtype == "float32":
         return multiplier
-    return body.node("Mul", body.cast(multiplier, "float32"), body.constant(2.0**-shift, "float32"))
-
-
-def _matrix(body: Body, weight: str, scale: str) -> str:
-    """An int8 weight with a scale per row, dequantized."""
-    zero = body.constant([0] * body.type(weight).shape[0], "int8")
-    return body.node("DequantizeLinear", weight, scale, zero, axis=0)
-
-
-def _bias(body: Body, bias: str, scale: str, rows: int) -> str:
-    return body.node("DequantizeLinear", bias, scale, body.constant([0] * rows, "int32"), axis=0)
+    return body.node("Mul", body.cast(multiplier, "float32"), body.constant(unit * 2.0**-shift, "float32"))
 
 
 @body_of(ops.Quantize)
@@ -91,9 +116,8 @@ def qlinear(body: Body, op: ops.QLinear) -> list[str]:
     """One Gemm in units of the result."""
     x, weight = body.type("x"), body.type("weight").shape
     scale = _row_scale(body, "multiplier", op.shift)
-    rows = body.reshape("x", (volume(x.shape[:-1]), weight[1]))
-    real = _real(body, rows, x.dtype, 1.0)
-    y = body.node("Gemm", real, _matrix(body, "weight", scale), _bias(body, "bias", scale, weight[0]), transB=1)
+    matrix = _Matrix(body, x.dtype, "weight", scale, weight[0], "bias")
+    y = matrix.of(body.reshape("x", (volume(x.shape[:-1]), weight[1])))
     if op.dtype != "float32":
         y = _whole(body, y, op.low, op.high, op.dtype)
     return [body.reshape(y, (*x.shape[:-1], weight[0]))]
@@ -105,23 +129,22 @@ def qconv1d(body: Body, op: ops.QConv1d) -> list[str]:
     window, weight = body.type("window"), body.type("weight").shape
     out, inputs, taps = weight
     scale = _row_scale(body, "multiplier", op.shift)
-    bias = _bias(body, "bias", scale, out)
     span = (taps - 1) * op.dilation + 1
     used = (op.count - 1) * op.stride + span
     frames = "window"
     if op.count == 1 and op.groups == 1 and window.shape[1] == 1:
         if window.shape[0] != taps:
             frames = body.slice(frames, 0, op.first, op.first + span, op.dilation)
-        row = _real(body, body.reshape(frames, (1, taps * inputs)), window.dtype, 1.0)
-        matrix = body.reshape(body.node("Transpose", "weight", perm=[0, 2, 1]), (out, taps * inputs))
-        matrix = body.node("DequantizeLinear", matrix, scale, body.constant([0] * out, "int8"), axis=0)
-        y = body.node("Gemm", row, matrix, bias, transB=1)
+        flat = body.reshape(body.node("Transpose", "weight", perm=[0, 2, 1]), (out, taps * inputs))
+        matrix = _Matrix(body, window.dtype, flat, scale, out, "bias")
+        y = matrix.of(body.reshape(frames, (1, taps * inputs)))
     else:
         if window.shape[0] != used:
             frames = body.slice(frames, 0, op.first, op.first + used)
         channels = body.node("Transpose", body.cast(frames, "float32"), perm=[1, 2, 0])
         sizes = {"strides": [op.stride], "dilations": [op.dilation], "kernel_shape": [taps]}
-        y = body.node("Conv", channels, _matrix(body, "weight", scale), bias, group=op.groups, **sizes)
+        real = _Matrix(body, "float32", "weight", scale, out, "bias")
+        y = body.node("Conv", channels, real.weight, *real.bias, group=op.groups, **sizes)
         y = body.node("Transpose", y, perm=[2, 0, 1])
     if op.dtype != "float32":
         y = _whole(body, y, op.low, op.high, op.dtype)
@@ -160,25 +183,16 @@ def _narrow(body: Body, h: str, shift: int, dtype: str) -> str:
 class _Cell:
     """What the bodies of the recurrent layers share: both products, frame by frame."""
 
-    def __init__(self, body: Body, op: ops.QGRU | ops.QLSTM | ops.QRNN, unit: float, biases: dict[str, str]) -> None:
-        self.body, self.op, self.unit = body, op, unit
-        self.x, self.size = body.type("x"), body.type("weight_hh").shape[1]
-        self.given = self._product("x", self.x.dtype, "ih", biases.get("ih", ""))
-        self.weight = self._weight("hh")
-        self.bias = biases.get("hh", "")
-        self.rows: list[str] = []
-
-    def _weight(self, half: str) -> str:
-        scale = _row_scale(self.body, f"multiplier_{half}", self.op.shift)
-        if self.unit != 1:
-            scale = self.body.node("Mul", scale, self.body.constant(self.unit, "float32"))
-        return _matrix(self.body, f"weight_{half}", scale)
-
-    def _product(self, x: str, dtype: str, half: str, bias: str) -> str:
-        rows = self.body.reshape(x, (volume(self.x.shape[:-1]), self.x.shape[-1]))
-        return self.body.node(
-            "Gemm", _real(self.body, rows, dtype, 1.0), self._weight(half), *([bias] if bias else []), transB=1
+    def __init__(self, body: Body, op: ops.QGRU | ops.QLSTM | ops.QRNN, unit: float, biases: tuple[str, str]) -> None:
+        self.body, self.op = body, op
+        self.x = body.type("x")
+        rows = body.type("multiplier_ih").shape[0]
+        x_matrix, self.h_matrix = (
+            _Matrix(body, dtype, f"weight_{half}", _row_scale(body, f"multiplier_{half}", op.shift, unit), rows, bias)
+            for half, dtype, bias in zip(("ih", "hh"), (self.x.dtype, op.h_dtype), biases, strict=True)
         )
+        self.given = x_matrix.of(body.reshape("x", (volume(self.x.shape[:-1]), self.x.shape[-1])))
+        self.rows: list[str] = []
 
     def here(self, frame: int) -> str:
         """x's half of a frame's sums."""
@@ -189,8 +203,9 @@ class _Cell:
 
     def kept(self, h: str) -> str:
         """h's half."""
-        real = _real(self.body, _narrow(self.body, h, self.op.h_shift, self.op.h_dtype), self.op.h_dtype, 1.0)
-        return self.body.node("Gemm", real, self.weight, *([self.bias] if self.bias else []), transB=1)
+        if self.op.h_dtype == "int8":
+            return self.h_matrix.of_real(_seven_bits(self.body, h, 2.0**-self.op.h_shift))
+        return self.h_matrix.of(_narrow(self.body, h, self.op.h_shift, self.op.h_dtype))
 
     def leave(self, h: str) -> None:
         """Keep a frame of y."""
@@ -201,25 +216,12 @@ class _Cell:
         return self.rows[0] if len(self.rows) == 1 else self.body.node("Concat", *self.rows, axis=0)
 
 
-def _row_bias(body: Body, bias: str, half: str, shift: int, rows: int, unit: float) -> str:
-    scale = _row_scale(body, f"multiplier_{half}", shift)
-    scale = scale if unit == 1 else body.node("Mul", scale, body.constant(unit, "float32"))
-    if rows != body.type(f"multiplier_{half}").shape[0]:
-        return body.node("Mul", body.cast(bias, "float32"), body.slice(scale, 0, 2 * rows, 3 * rows))
-    return _bias(body, bias, scale, rows)
-
-
 @body_of(ops.QGRU)
 def qgru(body: Body, op: ops.QGRU) -> list[str]:
     """Two Gemms; gates and state in float."""
     size, unit = body.type("h").shape[-1], 2.0**-12
-    zeros = body.constant([0.0] * 2 * size, "float32")
-    b_hn = _row_bias(body, "bias_hh", "hh", op.shift, size, unit)
-    biases = {
-        "ih": _row_bias(body, "bias_ih", "ih", op.shift, 3 * size, unit),
-        "hh": body.node("Concat", zeros, b_hn, axis=0),
-    }
-    cell = _Cell(body, op, unit, biases)
+    b_hh = body.node("Concat", body.constant([0] * 2 * size, "int32"), "bias_hh", axis=0)
+    cell = _Cell(body, op, unit, ("bias_ih", b_hh))
     h = _real(body, "h", "int32", 2.0**-30)
     for frame in range(body.type("x").shape[0]):
         rz, n_given = _split(body, cell.here(frame), 2 * size, size)
@@ -235,11 +237,14 @@ def qgru(body: Body, op: ops.QGRU) -> list[str]:
 @body_of(ops.QLSTM)
 def qlstm(body: Body, op: ops.QLSTM) -> list[str]:
     """Two Gemms, three with a projection; gates and state in float."""
-    size, unit = body.type("c").shape[-1], 2.0**-12
-    cell = _Cell(body, op, unit, {"ih": _row_bias(body, "bias", "ih", op.shift, 4 * size, unit)})
+    unit = 2.0**-12
+    cell = _Cell(body, op, unit, ("bias", ""))
     h = _real(body, "h", "int16", 2.0**-15)
     c = _real(body, "c", "int32", 2.0 ** (op.cell_exponent - 30))
     limit = 2.0**op.cell_exponent * (1 - 2.0**-24)
+    if op.weight_hr:
+        scale = _row_scale(body, "multiplier_hr", op.shift, 2.0**-15)
+        projection = _Matrix(body, "int8", "weight_hr", scale, body.type("multiplier_hr").shape[0])
     for frame in range(body.type("x").shape[0]):
         total = body.node("Add", cell.here(frame), cell.kept(h))
         i, f, g, o = body.nodes_of("Split", 4, total, axis=1, num_outputs=4)
@@ -248,9 +253,7 @@ def qlstm(body: Body, op: ops.QLSTM) -> list[str]:
         c = body.node("Clip", c, body.constant(-limit, "float32"), body.constant(limit, "float32"))
         h = body.node("Mul", body.node("Sigmoid", o), body.node("Tanh", c))
         if op.weight_hr:
-            m = _real(body, _narrow(body, h, 7, "int8"), "int8", 1.0)
-            scale = body.node("Mul", _row_scale(body, "multiplier_hr", op.shift), body.constant(2.0**-15, "float32"))
-            h = body.node("Gemm", m, _matrix(body, "weight_hr", scale), transB=1)
+            h = projection.of_real(_seven_bits(body, h, 2.0**-7))
             h = body.node("Clip", h, body.constant(-1.0, "float32"), body.constant(1.0, "float32"))
         cell.leave(h)
     new = _whole(body, body.node("Mul", h, body.constant(2.0**15, "float32")), -32767, 32767, "int16")
@@ -261,8 +264,8 @@ def qlstm(body: Body, op: ops.QLSTM) -> list[str]:
 @body_of(ops.QRNN)
 def qrnn(body: Body, op: ops.QRNN) -> list[str]:
     """Two Gemms; the activation and the state in float."""
-    size, unit = body.type("h").shape[-1], 2.0**-12 if op.kind == "tanh" else 2.0**-15
-    cell = _Cell(body, op, unit, {"ih": _row_bias(body, "bias", "ih", op.shift, size, unit)})
+    unit = 2.0**-12 if op.kind == "tanh" else 2.0**-15
+    cell = _Cell(body, op, unit, ("bias", ""))
     h = _real(body, "h", "int16", 2.0**-15)
     for frame in range(body.type("x").shape[0]):
         h = body.node(op.kind.capitalize(), body.node("Add", cell.here(frame), cell.kept(h)))

@@ -67,8 +67,9 @@ def frame_index(body: Body, op: ops.FrameIndex) -> list[str]:
 @body_of(ops.CumSum)
 def cumsum(body: Body, op: ops.CumSum) -> list[str]:
     """The step's own sums on top of the total so far."""
-    frames = body.type("x").shape[0]
-    inner = "x" if frames == 1 else body.node("CumSum", "x", body.constant(0))
+    frames, total = body.type("x").shape[0], body.type("total").dtype
+    x = "x" if body.type("x").dtype == total else body.cast("x", total)
+    inner = x if frames == 1 else body.node("CumSum", x, body.constant(0))
     y = body.node("Add", inner, "total")
     last = body.squeeze(y if frames == 1 else body.slice(y, 0, frames - 1, frames), 0)
     return [y, body.held(last, "total")]

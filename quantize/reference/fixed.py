@@ -9,7 +9,10 @@ import numpy as np
 from edgernn.program import Array
 from edgernn.quantize.reference.tables import SIGMOID, TANH
 
-LIMITS = {"int8": 127, "int16": 16319}  # of what enters a matrix product: int16 is 128 hi + lo, hi int8, lo in [-64, 63]
+LIMITS = {
+    "int8": 127,
+    "int16": 16319,
+}  # of what enters a matrix product: int16 is 128 hi + lo, hi int8, lo in [-64, 63]
 WORD = 32767  # limit of other int16 values, and of gates
 
 _COEFFICIENTS = {"sigmoid": np.array(SIGMOID, np.int64), "tanh": np.array(TANH, np.int64)}
@@ -53,4 +56,5 @@ def activate(x: Array, kind: str) -> Array:
 def narrow(h: Array, shift: int, dtype: str) -> Array:
     """int16 in units of 2^-15 as `dtype` in units of 2^-shift: what a matrix product takes."""
     limit = LIMITS[dtype]
-    return clamp(round_shift(h, 15 - shift), -limit, limit).astype(dtype)
+    narrowed: Array = clamp(round_shift(h, 15 - shift), -limit, limit).astype(dtype)
+    return narrowed

@@ -82,8 +82,8 @@ def conv1d(op: ops.Conv1d, window: Array, weight: Array, bias: Array | None) -> 
     for j in range(op.count):
         index = op.first + j * op.stride + op.dilation * np.arange(taps)
         frames = window[index].reshape(taps, window.shape[1], op.groups, inputs).transpose(2, 1, 3, 0)
-        frames = frames.reshape(op.groups, window.shape[1], inputs * taps)
-        rows.append(np.concatenate([dot(frames[g], flat[g]) for g in range(op.groups)], axis=-1))
+        columns = frames.reshape(op.groups, window.shape[1], inputs * taps)
+        rows.append(np.concatenate([dot(columns[g], flat[g]) for g in range(op.groups)], axis=-1))
     return (_plus(np.stack(rows), bias),)
 
 

@@ -1,7 +1,7 @@
 """Coefficients of the activations: constants of the arithmetic, found by tests/golden/activation/fit.py.
 
-Row `s` is the cubic on inputs `[2048 s, 2048 (s + 1))` in units of 2^-12: coefficients from the constant up, in units of
-2^-15, of the place in the segment from -1 to 1.
+Row `s` is the cubic on inputs `[2048 s, 2048 (s + 1))` in units of 2^-12: coefficients from the constant up, in units
+of 2^-15, of the place in the segment from -1 to 1.
 """
 
 SIGMOID = (

@@ -8,12 +8,15 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from edgernn.errors import ModelFileError
+from edgernn.errors import MissingExtraError, ModelFileError
 from edgernn.spec import StreamSpec
 
 Array = npt.NDArray[Any]
 
-BACKENDS = {"onnxruntime": "edgernn.runtime.backends.onnxruntime"}
+BACKENDS = {
+    "onnxruntime": "edgernn.runtime.backends.onnxruntime",
+    "reference": "edgernn.quantize.backend",  # on hosts only
+}
 SUFFIXES = {".onnx": "onnxruntime"}
 
 
@@ -58,5 +61,11 @@ def open_engine(path: Path, data: bytes, backend: str, threads: int) -> tuple[st
         raise ModelFileError(f"has no suffix that a back end takes ({known})", place=str(path))
     if name not in BACKENDS:
         raise ModelFileError(f"no back end is called `{name}`", hint=f"back ends: auto, {', '.join(sorted(BACKENDS))}")
-    engine: Engine = importlib.import_module(BACKENDS[name]).load_engine(data, str(path), threads)
+    try:
+        module = importlib.import_module(BACKENDS[name])
+    except ImportError as error:
+        raise MissingExtraError(
+            f"`{error.name}` is not installed", place=f"back end {name}", hint="pip install 'edgernn[export]'"
+        ) from error
+    engine: Engine = module.load_engine(data, str(path), threads)
     return name, engine

@@ -42,7 +42,9 @@ def fit(values: Array) -> tuple[int, ...]:
         return float(np.abs(error).max()), float(np.mean(error**2))
 
     while True:
-        moves = (tuple(a + b for a, b in zip(best, step, strict=True)) for step in itertools.product((-1, 0, 1), repeat=4))
+        moves = (
+            tuple(a + b for a, b in zip(best, step, strict=True)) for step in itertools.product((-1, 0, 1), repeat=4)
+        )
         found = min((c for c in moves if c[0] < ONE), key=loss)
         if loss(found) >= loss(best):
             return best

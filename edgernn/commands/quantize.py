@@ -1,0 +1,96 @@
+"""`edgernn quantize`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgernn.commands.table import table
+from edgernn.errors import QuantizeError
+from edgernn.quantize import Difference, Report, quantize_model
+
+
+@click.command("quantize")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--calibration", required=True, metavar="DATA", help="npz, csv, wav, a folder, or pkg.module:iterable.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The file to write (.onnx).")
+@click.option("--weight-type", type=click.Choice(["int8", "int4"]), default="int8", show_default=True)
+@click.option("--activation-type", type=click.Choice(["int8", "int16", "auto"]), default="int8", show_default=True)
+@click.option("--rounding", type=click.Choice(["compensated", "plain"]), default="compensated", show_default=True)
+@click.option("--observer", type=click.Choice(["mse", "minmax", "percentile"]), default="mse", show_default=True)
+@click.option("--per-tensor", is_flag=True, help="One weight scale a matrix instead of one a row.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Operations or parameters that stay in float.")
+@click.option("--strict", is_flag=True, help="Fail when a recurrent or matrix weight would stay in float.")
+@click.option("--metric", metavar="PKG.MODULE:FN", help="`fn(outputs, targets) -> float`, for both models.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(model: Path, calibration: str, output: Path, metric: str | None, as_json: bool, **options: Any) -> None:
+    """Write MODEL in int8, calibrated with DATA, and report what it costs."""
+    function = _imported(metric) if metric else None
+    result = quantize_model(model, calibration, output, metric=function, **options)
+    if as_json:
+        click.echo(json.dumps(result.report.as_dict(), indent=1))
+        return
+    click.echo(text(result.report))
+    click.echo(f"\nwrote {output} ({result.report.file_after} bytes, from {result.report.file_before})")
+
+
+def text(report: Report) -> str:
+    """The report for a person."""
+    nodes = [
+        {
+            "node": node.name,
+            "op": node.op,
+            "form": node.form,
+            "bytes": node.bytes_before or None,
+            "then": node.bytes_after or None,
+            "SNR dB": _db(node.snr_db),
+            "saturated": None if node.saturated is None else f"{node.saturated:.2%}",
+            "why float": node.why,
+        }
+        for node in report.nodes
+    ]
+    lines = [table(nodes), "", outputs_text(report.outputs)]
+    lines += [f"near form in onnxruntime: `{name}` {db:.1f} dB of the exact" for name, db in report.near_db.items()]
+    lines.append(f"calibrated on {report.calibration_frames} frames")
+    if report.metric is not None:
+        lines.append(f"metric: {report.metric[0]:.6g} in float, {report.metric[1]:.6g} in int8")
+    return "\n".join(lines)
+
+
+def outputs_text(outputs: Any) -> str:
+    """Differences by output."""
+    rows = [_row(name, item) for name, item in outputs.items()]
+    return table(rows)
+
+
+def _row(name: str, item: Difference) -> dict[str, Any]:
+    return {
+        "output": name,
+        "SNR dB": _db(item.snr_db),
+        "first tenth": _db(item.first_tenth_db),
+        "last tenth": _db(item.last_tenth_db),
+        "drift": item.drift,
+        "stuck": item.stuck,
+        "max error": item.max_error,
+    }
+
+
+def _db(value: float | None) -> Any:
+    return None if value is None else ("equal" if value == float("inf") else round(value, 1))
+
+
+def _imported(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    sys.path.insert(0, os.getcwd())
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise QuantizeError(f"cannot be imported ({error})", place=name) from None
+    finally:
+        sys.path.pop(0)

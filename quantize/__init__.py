@@ -1,0 +1,8 @@
+"""Quantize an exported stream to exact integers."""
+
+from edgernn.quantize.api import QuantizeResult, quantize_model
+from edgernn.quantize.compare import Difference
+from edgernn.quantize.report import NodeReport, Report
+from edgernn.quantize.verify import Comparison, verify_models
+
+__all__ = ["Comparison", "Difference", "NodeReport", "QuantizeResult", "Report", "quantize_model", "verify_models"]
