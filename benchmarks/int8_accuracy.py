@@ -65,23 +65,29 @@ def outputs(program: Program, x: Array, exact: bool) -> Array:
 
 
 def random_layers() -> list[dict[str, Any]]:
-    """PyTorch's initial weights, normal input."""
+    """PyTorch's initial weights; input normal, or uniform in [-1, 1]."""
     rows = []
     for kind in (nn.GRU, nn.LSTM):
         for size in (128, 512):
             torch.manual_seed(size)
             program = program_of(kind(size, size, batch_first=True), size)
-            random = np.random.default_rng(size)
-            calibration, x = (random.standard_normal((1, n, size)).astype(np.float32) for n in (4000, 64))
-            wanted = outputs(program, x, exact=False)
-            row: dict[str, Any] = {"layer": f"{kind.__name__} {size}"}
-            for name in ("plain", "compensated", "auto", "int16"):
-                converted = quantize_program(program, list(calibration), WAYS[name])
-                found = outputs(converted.program, x, exact=True)
-                row[name] = round(difference(list(wanted), list(found)).snr_db, 1)
-            print(row, flush=True)
-            rows.append(row)
+            for signal in ("normal", "uniform"):
+                random = np.random.default_rng(size)
+                calibration, x = (_noise(random, signal, (1, n, size)) for n in (4000, 64))
+                wanted = outputs(program, x, exact=False)
+                row: dict[str, Any] = {"layer": f"{kind.__name__} {size}", "input": signal}
+                for name in ("plain", "compensated", "auto"):
+                    converted = quantize_program(program, list(calibration), WAYS[name])
+                    found = outputs(converted.program, x, exact=True)
+                    row[name] = round(difference(list(wanted), list(found)).snr_db, 1)
+                print(row, flush=True)
+                rows.append(row)
     return rows
+
+
+def _noise(random: np.random.Generator, signal: str, shape: tuple[int, ...]) -> Array:
+    noise = random.standard_normal(shape) if signal == "normal" else random.uniform(-1, 1, shape)
+    return noise.astype(np.float32)
 
 
 def trained_networks(steps: int, ways: list[str]) -> list[dict[str, Any]]:
@@ -134,7 +140,7 @@ def main() -> None:
         f"Measured {date.today().isoformat()} by `python benchmarks/int8_accuracy.py --steps {options.steps}`,",
         f"NumPy {np.__version__}, PyTorch {torch.__version__}, {platform.machine()}.",
         "",
-        "Random layers, 64 frames of normal input, SNR of the outputs in dB:",
+        "Random layers, 64 frames, SNR of the outputs in dB:",
         "",
         table(random, markdown=True),
         "",

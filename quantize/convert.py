@@ -71,6 +71,17 @@ def fixed_multiplier(real: float) -> tuple[int, int]:
     return multiplier, shift
 
 
+def shrunk(moments: Array, frames: int) -> Array:
+    """Moments whose covariances are drawn to zero as far as `frames` are too few to know them."""
+    mean = moments[:, -1]
+    covariance = moments - np.outer(mean, mean)
+    inner = np.arange(len(moments) - 1)
+    variance = covariance[inner, inner].copy()
+    covariance *= frames / (frames + len(inner))
+    covariance[inner, inner] = variance
+    return np.asarray(covariance + np.outer(mean, mean))
+
+
 class _Converter:
     def __init__(self, program: Program, seen: Observations, plan: Plan, options: Options) -> None:
         self.program, self.seen, self.plan, self.options = program, seen, plan, options
@@ -393,10 +404,10 @@ class _Converter:
         offset = np.concatenate([*(part[1] for part in parts), [0.0]])
         change = np.diag(1 / scale)
         change[:-1, -1] = -(offset / scale)[:-1]
-        moments = change @ layer.moments @ change.T
+        moments = shrunk(change @ layer.moments @ change.T, layer.frames)
         inner = np.arange(len(scale) - 1)
         moments[inner, inner] += 1 / 12
-        return np.asarray(moments)
+        return moments
 
     def _whole_bias(self, op: Op, bias: Array) -> Array:
         if np.abs(bias).max(initial=0) > 2.0**30:
@@ -533,7 +544,7 @@ class _Converter:
             moments = None
             if layer is not None and layer.projected is not None and self.options.rounding.compensated:
                 change = np.append(np.full(weight.shape[1], 2.0**7), 1.0)
-                moments = layer.projected / layer.frames * np.outer(change, change)
+                moments = shrunk(layer.projected / layer.frames * np.outer(change, change), layer.frames)
                 inner = np.arange(weight.shape[1])
                 moments[inner, inner] += 1 / 12
             (rows,), _ = round_rows([weight], np.zeros(len(weight)), self.options.rounding, moments)

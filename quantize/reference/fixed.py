@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from edgernn.program import Array
@@ -25,10 +23,10 @@ def product(x: Array, weight: Array) -> Array:
 
 def round_shift(x: Array, shift: int) -> Array:
     """`x / 2^shift`, rounded half up."""
-    return (x + (1 << shift >> 1)) >> shift
+    return np.asarray((x + (1 << shift >> 1)) >> shift)
 
 
-def clamp(x: Array, low: int, high: int) -> Array:
+def clamp(x: Array, low: float, high: float) -> Array:
     """x limited to [low, high]."""
     return np.asarray(np.minimum(np.maximum(x, low), high))
 
@@ -38,7 +36,7 @@ def word(x: Array) -> Array:
     return clamp(x, -WORD - 1, WORD)
 
 
-def mulhrs(a: Any, b: Any) -> Array:
+def mulhrs(a: Array, b: Array) -> Array:
     """Product in units of 2^-15, rounded half up: one instruction on most ISAs."""
     return np.asarray((a * b + (1 << 14)) >> 15)
 
@@ -50,11 +48,10 @@ def activate(x: Array, kind: str) -> Array:
     c0, c1, c2, c3 = np.moveaxis(_COEFFICIENTS[kind][size >> 11], -1, 0)
     place = ((size & 2047) << 5) - 32768
     y = np.minimum(c0 + mulhrs(place, c1 + mulhrs(place, c2 + mulhrs(place, c3))), WORD)
-    return np.where(x < 0, (32768 if kind == "sigmoid" else 0) - y, y)
+    return np.asarray(np.where(x < 0, (32768 if kind == "sigmoid" else 0) - y, y))
 
 
 def narrow(h: Array, shift: int, dtype: str) -> Array:
     """int16 in units of 2^-15 as `dtype` in units of 2^-shift: what a matrix product takes."""
     limit = LIMITS[dtype]
-    narrowed: Array = clamp(round_shift(h, 15 - shift), -limit, limit).astype(dtype)
-    return narrowed
+    return np.asarray(clamp(round_shift(h, 15 - shift), -limit, limit).astype(dtype))
