@@ -162,7 +162,13 @@ def main() -> None:
     seconds = []
     for count in (1, 3, 10, 30, 100, 300):
         part = calibration(clips, count)
-        figures = row("compensated", quantize_program(program, part, Options()).program, test, noisy[:2000], (floats[0], floats[1][:2000]))
+        figures = row(
+            "compensated",
+            quantize_program(program, part, Options()).program,
+            test,
+            noisy[:2000],
+            (floats[0], floats[1][:2000]),
+        )
         seconds.append({"clips": count, "seconds": round(sum(map(len, part)) / keyword.RATE, 1), **figures})
         print(seconds[-1], flush=True)
     if options.qat:

@@ -53,6 +53,7 @@ class Converted:
 
     program: Program
     coded: Mapping[str, Coded]
+    units: Mapping[str, Array]  # what one unit of each rounded parameter is worth, in the float parameter's own terms
 
 
 def convert(program: Program, seen: Observations, plan: Plan, options: Options) -> Converted:
@@ -87,6 +88,7 @@ class _Converter:
         self.program, self.seen, self.plan, self.options = program, seen, plan, options
         self.values: dict[str, Value] = {}
         self.parameters: dict[str, Array] = {}
+        self.units: dict[str, Array] = {}
         self.ops: list[Op] = []
         self.states = {state.input: state for state in program.spec.states}
         self.coded: dict[str, Coded] = {}  # how each float value's producer left it
@@ -117,7 +119,7 @@ class _Converter:
                 self.as_float(name)
         states = tuple(self.states[state.input] for state in spec.states)
         program = Program(replace(spec, states=states), self.values, self.parameters, tuple(self.ops))
-        return Converted(program, self.coded)
+        return Converted(program, self.coded, self.units)
 
     # values
 
@@ -349,8 +351,8 @@ class _Converter:
         else:
             out = 1.0
         names: dict[str, Any] = {
-            "weight": self._stored(f"{op.name}.weight", rows, weight.shape),
-            "bias": self.parameter(f"{op.name}.bias", self._whole_bias(op, (bias + shift) / units)),
+            "weight": self._stored(f"{op.name}.weight", rows, weight.shape, scale),
+            "bias": self._bias(op, "bias", bias + shift, units),
         }
         fields: dict[str, Any] = {"dtype": kind}
         if kind == "float32":
@@ -409,11 +411,6 @@ class _Converter:
         moments[inner, inner] += 1 / 12
         return moments
 
-    def _whole_bias(self, op: Op, bias: Array) -> Array:
-        if np.abs(bias).max(initial=0) > 2.0**30:
-            raise QuantizeError("its bias is too large for its weights", place=op.name, hint="--exclude it")
-        return np.rint(bias).astype(np.int32)
-
     def _shift(self, op: Op, reals: list[Array]) -> int:
         """The shift of a layer: 26, less where a multiplier would not fit."""
         largest = max(float(np.abs(real).max(initial=0)) for real in reals)
@@ -422,8 +419,17 @@ class _Converter:
             raise QuantizeError("its scales are too far apart for integers", place=op.name, hint="--exclude it")
         return shift
 
-    def _stored(self, name: str, rows: Rows, shape: tuple[int, ...]) -> str:
-        """A weight as int8, or as an `Int4` that gives it."""
+    def _bias(self, op: Op, field: str, bias: Array, units: Array) -> str:
+        """A bias in units of its rows' sums."""
+        whole = bias / units
+        if np.abs(whole).max(initial=0) > 2.0**30:
+            raise QuantizeError("its bias is too large for its weights", place=op.name, hint="--exclude it")
+        self.units[f"{op.name}.{field}"] = units
+        return self.parameter(f"{op.name}.{field}", np.rint(whole).astype(np.int32))
+
+    def _stored(self, name: str, rows: Rows, shape: tuple[int, ...], columns: Any) -> str:
+        """A weight as int8, or as an `Int4` that gives it; `columns` is the scale of each column's input."""
+        self.units[name] = np.broadcast_to(rows.unit[:, None] / columns, rows.weight.shape).reshape(shape)
         if rows.steps is None:
             return self.parameter(name, rows.weight.reshape(shape))
         group = self.options.rounding.group
@@ -492,8 +498,8 @@ class _Converter:
         wide = 2.0**bits / units
         y_dtype = self.dtype_out(op.outputs[0])
         fields = {
-            "weight_ih": self._stored(f"{op.name}.weight_ih", given, w_x.shape),
-            "weight_hh": self._stored(f"{op.name}.weight_hh", kept, w_h.shape),
+            "weight_ih": self._stored(f"{op.name}.weight_ih", given, w_x.shape, x_scale),
+            "weight_hh": self._stored(f"{op.name}.weight_hh", kept, w_h.shape, h_scale),
             "multiplier_ih": self.parameter(f"{op.name}.multiplier_ih", np.rint(given.unit * wide).astype(np.int32)),
             "multiplier_hh": self.parameter(f"{op.name}.multiplier_hh", np.rint(kept.unit * wide).astype(np.int32)),
             "active": op.active,
@@ -507,13 +513,11 @@ class _Converter:
             "name": op.name,
             "outputs": (f"{op.outputs[0]}.q", *op.outputs[1:]),
         }
-        bias = self._whole_bias(op, (b_x + shift) / given.unit)
         if gates is not None:
-            fields["bias_ih"] = self.parameter(f"{op.name}.bias_ih", bias)
-            b_n = self._whole_bias(op, b_h[2 * size :] / kept.unit[2 * size :])
-            fields["bias_hh"] = self.parameter(f"{op.name}.bias_hh", b_n)
+            fields["bias_ih"] = self._bias(op, "bias_ih", b_x + shift, given.unit)
+            fields["bias_hh"] = self._bias(op, "bias_hh", b_h[2 * size :], kept.unit[2 * size :])
         else:
-            fields["bias"] = self.parameter(f"{op.name}.bias", bias)
+            fields["bias"] = self._bias(op, "bias", b_x + shift, given.unit)
         return fields
 
     def _leave_cell(self, op: Any, fields: Mapping[str, Any], exponent: int) -> None:
@@ -551,7 +555,7 @@ class _Converter:
             real = rows.unit * 2.0 ** (15 - exponent)
             if np.abs(real).max() * 2.0 ** fields["shift"] > _LARGEST:
                 raise QuantizeError("its projection's scales do not fit", place=op.name, hint="--exclude it")
-            fields["weight_hr"] = self._stored(f"{op.name}.weight_hr", rows, weight.shape)
+            fields["weight_hr"] = self._stored(f"{op.name}.weight_hr", rows, weight.shape, 2.0**-7)
             fields["multiplier_hr"] = self.parameter(
                 f"{op.name}.multiplier_hr", np.rint(real * 2.0 ** fields["shift"]).astype(np.int32)
             )
@@ -578,6 +582,7 @@ class _Converter:
         table = self.program.parameters[op.weight].astype(np.float64)
         scale = float(np.float32(max(np.abs(table).max(), 1e-12) / 127))
         weight = self.parameter(f"{op.name}.weight", np.rint(table / scale).astype(np.int8))
+        self.units[weight] = np.broadcast_to(scale, table.shape)
         made = f"{op.outputs[0]}.q"
         self.emit(ops.Embedding(name=op.name, outputs=(made,), ids=op.ids, weight=weight), op.outputs[0])
         self.leave(op.outputs[0], Coded(made, "int8", scale))

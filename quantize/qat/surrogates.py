@@ -1,0 +1,315 @@
+"""What gradients see: each operation in PyTorch, without its rounding.
+
+Tensors are `[batch, steps, …]`, integers in their own units, as `run_whole` has them. Weights arrive as real-valued
+codes. The results only carry gradients; their values are replaced by the exact ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from edgernn import ops
+from edgernn.program import Op
+from edgernn.quantize.whole import shifted
+
+Surrogate = Callable[..., "tuple[Tensor | None, ...]"]
+
+_SURROGATES: dict[type[Op], Surrogate] = {}
+_UNARY: dict[str, Callable[[Tensor], Tensor]] = {
+    name: getattr(torch, name)
+    for name in ("abs", "cos", "erf", "exp", "log", "neg", "reciprocal", "relu", "sigmoid", "sin", "sqrt", "tanh")
+}
+_UNARY |= {"gelu": functional.gelu, "softplus": functional.softplus}
+_BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "add": torch.add,
+    "sub": torch.sub,
+    "mul": torch.mul,
+    "div": torch.div,
+    "max": torch.maximum,
+    "min": torch.minimum,
+    "pow": torch.pow,
+}
+
+
+def surrogate(kind: type[Op]) -> Callable[[Surrogate], Surrogate]:
+    """Register what stands in for an operation."""
+
+    def register(function: Surrogate) -> Surrogate:
+        _SURROGATES[kind] = function
+        return function
+
+    return register
+
+
+def find(op: Op) -> Surrogate | None:
+    """What stands in for `op`; None where gradients can't pass."""
+    if isinstance(op, ops.Unary):
+        return unary if op.kind in _UNARY else None
+    if isinstance(op, ops.Binary):
+        return binary if op.kind in _BINARY else None
+    return _SURROGATES.get(type(op))
+
+
+def unary(op: ops.Unary, x: Tensor) -> tuple[Tensor, ...]:
+    """The function."""
+    return (_UNARY[op.kind](x),)
+
+
+def binary(op: ops.Binary, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+    """The function; operands of a step's own shape line up from the right, as NumPy's do."""
+    return (_BINARY[op.kind](*_aligned(a, b)),)
+
+
+def _aligned(*tensors: Tensor) -> list[Tensor]:
+    """Values with batch and steps in front of as many axes as the longest has; parameters come without these."""
+    timed = [t for t in tensors if getattr(t, "timed", True) and t.ndim >= 2]
+    rank = max(t.ndim for t in timed)
+    return [
+        t.reshape(*t.shape[:2], *[1] * (rank - t.ndim), *t.shape[2:]) if any(t is item for item in timed) else t
+        for t in tensors
+    ]
+
+
+@surrogate(ops.Quantize)
+def quantize(op: ops.Quantize, x: Tensor, inverse: Tensor, offset: Tensor | None) -> tuple[Tensor, ...]:
+    """Clamped: what is beyond the range has no gradient."""
+    limit = 127 if op.dtype == "int8" else 16319
+    return (((x if offset is None else x - offset) * inverse).clamp(-limit, limit),)
+
+
+@surrogate(ops.Dequantize)
+def dequantize(op: ops.Dequantize, q: Tensor) -> tuple[Tensor, ...]:
+    """Scale."""
+    return (q * op.scale,)
+
+
+@surrogate(ops.Rescale)
+def rescale(op: ops.Rescale, q: Tensor) -> tuple[Tensor, ...]:
+    """Scale and clamp."""
+    return ((q * (op.multiplier * 2.0**-op.shift)).clamp(op.low, op.high),)
+
+
+def _requantized(op: ops.QLinear | ops.QConv1d, total: Tensor, multiplier: Tensor) -> Tensor:
+    if op.dtype == "float32":
+        return total * multiplier
+    return (total * (multiplier * 2.0**-op.shift)).clamp(op.low, op.high)
+
+
+@surrogate(ops.QLinear)
+def qlinear(op: ops.QLinear, x: Tensor, weight: Tensor, bias: Tensor, multiplier: Tensor) -> tuple[Tensor, ...]:
+    """Product, scale, clamp."""
+    return (_requantized(op, functional.linear(x, weight, bias), multiplier),)
+
+
+@surrogate(ops.QConv1d)
+def qconv1d(op: ops.QConv1d, window: Tensor, weight: Tensor, bias: Tensor, multiplier: Tensor) -> tuple[Tensor, ...]:
+    """A convolution over each step's window."""
+    return (_requantized(op, _convolved(op, window, weight, bias), multiplier),)
+
+
+@surrogate(ops.Conv1d)
+def conv1d(op: ops.Conv1d, window: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
+    """A convolution over each step's window."""
+    return (_convolved(op, window, weight, bias),)
+
+
+def _convolved(op: ops.QConv1d | ops.Conv1d, window: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    span = (op.count - 1) * op.stride + (weight.shape[2] - 1) * op.dilation + 1
+    flat = window.flatten(0, 1)[:, op.first : op.first + span, 0].transpose(1, 2)
+    y = functional.conv1d(flat, weight, bias, op.stride, 0, op.dilation, op.groups)
+    y = y.transpose(1, 2).unsqueeze(2)
+    return y.reshape(*window.shape[:2], *y.shape[1:])
+
+
+@surrogate(ops.QUnary)
+def qunary(op: ops.QUnary, x: Tensor) -> tuple[Tensor, ...]:
+    """The function."""
+    return (_UNARY[op.kind](x * 2.0**-12) * 2.0**15,)
+
+
+@surrogate(ops.QAdd)
+def qadd(op: ops.QAdd, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+    """Both scaled."""
+    a, b = _aligned(a, b)
+    total = a * (op.multiplier_a * 2.0**-op.shift) + b * (op.multiplier_b * 2.0**-op.shift)
+    return (total.clamp(op.low, op.high),)
+
+
+@surrogate(ops.QMul)
+def qmul(op: ops.QMul, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+    """The product scaled."""
+    a, b = _aligned(a, b)
+    return ((a * b * (op.multiplier * 2.0**-op.shift)).clamp(op.low, op.high),)
+
+
+def _sequence(x: Tensor, skipped: int) -> Tensor:
+    """`[batch, steps, frames, 1, features]` as `[batch, T, features]` without the steps in which the state is held."""
+    return x[:, skipped:].flatten(1, 3)
+
+
+def _steps(y: Tensor, like: Tensor, skipped: int) -> Tensor:
+    frames = like.shape[2]
+    whole = y.reshape(y.shape[0], -1, frames, 1, y.shape[-1])
+    return functional.pad(whole, (0, 0, 0, 0, 0, 0, skipped, 0)) if skipped else whole
+
+
+def _halves(op: Any, weight_ih: Tensor, weight_hh: Tensor, m_ih: Tensor, m_hh: Tensor, unit: float) -> list[Tensor]:
+    """Weights for x in its own units and a real h."""
+    given, kept = m_ih * (unit * 2.0**-op.shift), m_hh * (unit * 2.0**-op.shift)
+    h_units = 2.0 ** (op.h_shift - getattr(op, "h_exponent", 0))
+    return [weight_ih * given[:, None], weight_hh * (kept * h_units)[:, None], given, kept]
+
+
+def _left(op: Any, y: Tensor) -> Tensor:
+    return y * 2.0 ** (op.y_shift - getattr(op, "h_exponent", 0))
+
+
+@surrogate(ops.QGRU)
+def qgru(
+    op: ops.QGRU, x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, *rest: Any
+) -> tuple[Tensor | None, ...]:
+    """PyTorch's layer with the integers' weights."""
+    m_ih, m_hh, skipped = rest
+    w_ih, w_hh, given, kept = _halves(op, w_ih, w_hh, m_ih, m_hh, 2.0**-12)
+    size = w_hh.shape[1]
+    bias = torch.cat([torch.zeros(2 * size), b_hh * kept[2 * size :]])
+    start = h[None] * 2.0**-30
+    flat = [w_ih, w_hh, b_ih * given, bias]
+    y, last = torch._VF.gru(_sequence(x, skipped), start, flat, True, 1, 0.0, False, False, True)  # type: ignore[attr-defined]
+    return _left(op, _steps(y, x, skipped)), _every_step(last[0] * 2.0**30, x)
+
+
+@surrogate(ops.QLSTM)
+def qlstm(
+    op: ops.QLSTM, x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, *rest: Any
+) -> tuple[Tensor | None, ...]:
+    """PyTorch's layer with the integers' weights."""
+    m_ih, m_hh, w_hr, m_hr, skipped = rest
+    w_ih, w_hh, given, _ = _halves(op, w_ih, w_hh, m_ih, m_hh, 2.0**-12)
+    flat = [w_ih, w_hh, bias * given, torch.zeros_like(given)]
+    h_unit, c_unit = 2.0 ** (op.h_exponent - 15), 2.0 ** (op.cell_exponent - 30)
+    if w_hr is not None:
+        flat.append(w_hr * (m_hr * (2.0 ** (7 - op.shift) * h_unit))[:, None])
+    start = (h[None] * h_unit, c[None] * c_unit)
+    result = torch._VF.lstm(_sequence(x, skipped), start, flat, True, 1, 0.0, False, False, True)  # type: ignore[attr-defined]
+    y, last_h, last_c = result
+    states = _every_step(last_h[0] / h_unit, x), _every_step(last_c[0] / c_unit, x)
+    return _left(op, _steps(y, x, skipped)), *states
+
+
+@surrogate(ops.QRNN)
+def qrnn(
+    op: ops.QRNN, x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, *rest: Any
+) -> tuple[Tensor | None, ...]:
+    """PyTorch's layer with the integers' weights."""
+    m_ih, m_hh, skipped = rest
+    h_unit = 2.0 ** (op.h_exponent - 15)
+    w_ih, w_hh, given, _ = _halves(op, w_ih, w_hh, m_ih, m_hh, 2.0**-12 if op.kind == "tanh" else h_unit)
+    flat = [w_ih, w_hh, bias * given, torch.zeros_like(given)]
+    layer = torch._VF.rnn_tanh if op.kind == "tanh" else torch._VF.rnn_relu  # type: ignore[attr-defined]
+    y, last = layer(_sequence(x, skipped), h[None] * h_unit, flat, True, 1, 0.0, False, False, True)
+    return _left(op, _steps(y, x, skipped)), _every_step(last[0] / h_unit, x)
+
+
+def _every_step(state: Tensor, x: Tensor) -> Tensor:
+    """The newest state at each step; only what reads the newest frame is true."""
+    return state[:, None, None].expand(-1, x.shape[1], 1, -1)
+
+
+@surrogate(ops.History)
+def history(op: ops.History, x: Tensor, past: Tensor) -> tuple[Tensor | None, ...]:
+    """Windows over the frames of all steps."""
+    kept, frames = past.shape[0], x.shape[2]
+    line = torch.cat([past.expand(x.shape[0], *past.shape), x.flatten(1, 2)], dim=1)
+    index = frames * torch.arange(x.shape[1])[:, None] + torch.arange(kept + frames)
+    return line[:, index], None
+
+
+@surrogate(ops.CumSum)
+def cumsum(op: ops.CumSum, x: Tensor, total: Tensor, skipped: int) -> tuple[Tensor | None, ...]:
+    """From the initial total."""
+    y = x[:, skipped:].flatten(1, 2).cumsum(1) + total
+    y = y.reshape(len(y), x.shape[1] - skipped, x.shape[2], *y.shape[2:])
+    return functional.pad(y, (0, 0) * (y.ndim - 2) + (skipped, 0)) if skipped else y, None
+
+
+@surrogate(ops.Embedding)
+def embedding(op: ops.Embedding, ids: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+    """Rows."""
+    return (functional.embedding(ids.long(), weight),)
+
+
+@surrogate(ops.Linear)
+def linear(op: ops.Linear, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
+    """A layer that stayed in float."""
+    return (functional.linear(x, weight, bias),)
+
+
+@surrogate(ops.Softmax)
+def softmax(op: ops.Softmax, x: Tensor) -> tuple[Tensor, ...]:
+    """Over features."""
+    axis = op.axis + 2 if op.axis >= 0 else op.axis
+    return (torch.log_softmax(x, axis) if op.log else torch.softmax(x, axis),)
+
+
+@surrogate(ops.LayerNorm)
+def layer_norm(op: ops.LayerNorm, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, ...]:
+    """Over features."""
+    return (functional.layer_norm(x, x.shape[-op.axes :], weight, bias, op.eps),)
+
+
+@surrogate(ops.Clip)
+def clip(op: ops.Clip, x: Tensor) -> tuple[Tensor, ...]:
+    """Limits."""
+    return (x.clamp(op.low, op.high),)
+
+
+@surrogate(ops.Reduce)
+def reduce(op: ops.Reduce, x: Tensor) -> tuple[Tensor | None, ...]:
+    """Sum, mean or extremes over features."""
+    axes = [axis + 2 for axis in op.axes]
+    functions: Any = {"sum": torch.sum, "mean": torch.mean, "max": torch.amax, "min": torch.amin}
+    if op.kind not in functions:
+        return (None,)
+    return (functions[op.kind](x, axes, keepdim=op.keepdims),)
+
+
+@surrogate(ops.Mask)
+def mask(op: ops.Mask, x: Tensor, valid: Tensor) -> tuple[Tensor, ...]:
+    """Frames outside the sequence have no gradient."""
+    inside = valid.reshape(*valid.shape, *[1] * (x.ndim - valid.ndim))
+    return (torch.where(inside, x, torch.full_like(x, op.fill)),)
+
+
+@surrogate(ops.Slice)
+@surrogate(ops.Gather)
+@surrogate(ops.Concat)
+@surrogate(ops.PadFeatures)
+@surrogate(ops.Transpose)
+@surrogate(ops.Reshape)
+@surrogate(ops.Expand)
+def move(op: Op, *operands: Tensor) -> tuple[Tensor, ...]:
+    """Operations that move elements, with batch and steps as two more leading axes."""
+    size = operands[0].shape[:2]
+    moved: Any = shifted(op, size[0] * size[1])
+    flat = [item.flatten(0, 1) if getattr(item, "timed", True) else item for item in operands]
+    if isinstance(moved, ops.Slice):
+        index = torch.arange(moved.start, moved.end, moved.stride)
+        y = flat[0].index_select(moved.axis, index)
+    elif isinstance(moved, ops.Gather):
+        y = flat[0].index_select(moved.axis, flat[1].long())
+    elif isinstance(moved, ops.Concat):
+        y = torch.cat(flat, moved.axis)
+    elif isinstance(moved, ops.PadFeatures):
+        widths = (0, 0) * (flat[0].ndim - 1 - moved.axis) + (moved.before, moved.after)
+        y = functional.pad(flat[0], widths, value=moved.value)
+    elif isinstance(moved, ops.Transpose):
+        y = flat[0].permute(moved.axes)
+    else:
+        y = flat[0].reshape(moved.shape) if isinstance(moved, ops.Reshape) else flat[0].expand(moved.shape)
+    return (y.reshape(*size, *y.shape[1:]),)
