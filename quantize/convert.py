@@ -99,7 +99,7 @@ class _Converter:
             for name in op.operands:
                 self.readers.setdefault(name, []).append(op)
         self.kept = {port.name for port in program.spec.outputs} | {state.output for state in program.spec.states}
-        self.fused: dict[str, Op] = {}  # activation by the value that only it reads
+        self.fused: set[str] = set()  # values that exist only with their activation applied
 
     def run(self) -> Converted:
         spec = self.program.spec
@@ -119,7 +119,8 @@ class _Converter:
                 self.as_float(name)
         states = tuple(self.states[state.input] for state in spec.states)
         program = Program(replace(spec, states=states), self.values, self.parameters, tuple(self.ops))
-        return Converted(program, self.coded, self.units)
+        coded = {name: code for name, code in self.coded.items() if name not in self.fused}
+        return Converted(program, coded, self.units)
 
     # values
 
@@ -610,6 +611,7 @@ class _Converter:
         code, result = self.coded[op.x], op.outputs[0]
         fused = self._joined(op)
         if fused:
+            self.fused.add(op.x)
             self.leave(result, code)
             return
         dtype = self.dtype_out(result)

@@ -16,10 +16,15 @@ import pytest
 from conftest import Exporter
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = {"edgernn": "edgernn", "export": "edgernn.export", "runtime": "edgernn.runtime"}
+FOLDERS = {
+    "edgernn": "edgernn",
+    "export": "edgernn.export",
+    "quantize": "edgernn.quantize",
+    "runtime": "edgernn.runtime",
+}
 HOST_ONLY = {"torch", "onnx", "onnxscript", "safetensors"}
 # what an import of a stage may reach of another stage: its public package, never a module inside
-STAGES = ("edgernn.export", "edgernn.runtime")
+STAGES = ("edgernn.export", "edgernn.quantize", "edgernn.runtime")
 DEVICE_COMMANDS = ("bench", "inspect", "run", "table", "__init__")
 TORCH_MODULES = ("edgernn.nn",)
 
@@ -56,7 +61,7 @@ def _type_checking(node: ast.AST) -> bool:
 def _device_side(name: str) -> bool:
     if name.startswith("edgernn.commands."):
         return name.rpartition(".")[2] in DEVICE_COMMANDS
-    return not name.startswith(("edgernn.export", *TORCH_MODULES))
+    return not name.startswith(("edgernn.export", "edgernn.quantize", *TORCH_MODULES))
 
 
 @pytest.mark.parametrize(("name", "path"), [pytest.param(n, p, id=n) for n, p in sources()])
@@ -67,10 +72,15 @@ def test_imports(name: str, path: Path) -> None:
     if _device_side(name):
         assert not tops & HOST_ONLY, "the device side never imports torch or onnx"
     if name.startswith("edgernn.runtime"):
-        assert not any(item.startswith("edgernn.export") for item in everything)
+        assert not any(item.startswith(("edgernn.export", "edgernn.quantize")) for item in everything)
     if name.startswith("edgernn.export"):
-        assert not any(item.startswith("edgernn.runtime") for item in everything), "use edgernn.load"
+        assert not any(item.startswith(("edgernn.runtime", "edgernn.quantize")) for item in everything), (
+            "use edgernn.load"
+        )
         assert "edgernn.commands" not in everything
+    if name.startswith("edgernn.quantize"):
+        inside = {item for item in everything if item.startswith(("edgernn.export.", "edgernn.runtime."))}
+        assert not inside, "a stage's public package, never a module inside"
     if not name.startswith(("edgernn.commands", *STAGES)) and name != "edgernn":
         assert not any(item.startswith(STAGES) for item in everything), "the shared part knows no stage"
 

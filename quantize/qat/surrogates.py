@@ -166,7 +166,8 @@ def _halves(op: Any, weight_ih: Tensor, weight_hh: Tensor, m_ih: Tensor, m_hh: T
 
 
 def _left(op: Any, y: Tensor) -> Tensor:
-    return y * 2.0 ** (op.y_shift - getattr(op, "h_exponent", 0))
+    scale: float = 2.0 ** (op.y_shift - getattr(op, "h_exponent", 0))
+    return y * scale
 
 
 @surrogate(ops.QGRU)
@@ -180,7 +181,7 @@ def qgru(
     bias = torch.cat([torch.zeros(2 * size), b_hh * kept[2 * size :]])
     start = h[None] * 2.0**-30
     flat = [w_ih, w_hh, b_ih * given, bias]
-    y, last = torch._VF.gru(_sequence(x, skipped), start, flat, True, 1, 0.0, False, False, True)  # type: ignore[attr-defined]
+    y, last = torch._VF.gru(_sequence(x, skipped), start, flat, True, 1, 0.0, False, False, True)
     return _left(op, _steps(y, x, skipped)), _every_step(last[0] * 2.0**30, x)
 
 
@@ -196,7 +197,7 @@ def qlstm(
     if w_hr is not None:
         flat.append(w_hr * (m_hr * (2.0 ** (7 - op.shift) * h_unit))[:, None])
     start = (h[None] * h_unit, c[None] * c_unit)
-    result = torch._VF.lstm(_sequence(x, skipped), start, flat, True, 1, 0.0, False, False, True)  # type: ignore[attr-defined]
+    result = torch._VF.lstm(_sequence(x, skipped), start, flat, True, 1, 0.0, False, False, True)
     y, last_h, last_c = result
     states = _every_step(last_h[0] / h_unit, x), _every_step(last_c[0] / c_unit, x)
     return _left(op, _steps(y, x, skipped)), *states
@@ -211,7 +212,7 @@ def qrnn(
     h_unit = 2.0 ** (op.h_exponent - 15)
     w_ih, w_hh, given, _ = _halves(op, w_ih, w_hh, m_ih, m_hh, 2.0**-12 if op.kind == "tanh" else h_unit)
     flat = [w_ih, w_hh, bias * given, torch.zeros_like(given)]
-    layer = torch._VF.rnn_tanh if op.kind == "tanh" else torch._VF.rnn_relu  # type: ignore[attr-defined]
+    layer = torch._VF.rnn_tanh if op.kind == "tanh" else torch._VF.rnn_relu
     y, last = layer(_sequence(x, skipped), h[None] * h_unit, flat, True, 1, 0.0, False, False, True)
     return _left(op, _steps(y, x, skipped)), _every_step(last[0] / h_unit, x)
 
