@@ -74,13 +74,13 @@ def fixed_multiplier(real: float) -> tuple[int, int]:
 
 def shrunk(moments: Array, frames: int) -> Array:
     """Moments whose covariances are drawn to zero as far as `frames` are too few to know them."""
-    mean = moments[:, -1]
-    covariance = moments - np.outer(mean, mean)
+    by_mean = np.outer(moments[:, -1], moments[:, -1]) / moments[-1, -1]
+    covariance = moments - by_mean
     inner = np.arange(len(moments) - 1)
     variance = covariance[inner, inner].copy()
     covariance *= frames / (frames + len(inner))
     covariance[inner, inner] = variance
-    return np.asarray(covariance + np.outer(mean, mean))
+    return np.asarray(covariance + by_mean)
 
 
 class _Converter:

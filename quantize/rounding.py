@@ -112,7 +112,8 @@ def _compensate(weight: Array, step: Array, limit: Array, moments: Array, share:
     damping = np.full(columns + 1, _DAMPING * power.mean() + 1e-12)
     damping[-1] = 1e-9
     hessian[np.diag_indices_from(hessian)] += damping
-    factor = np.linalg.cholesky(np.linalg.inv(hessian)).T  # upper: the inverse is factorᵀ factor
+    inverse = np.linalg.inv(hessian)
+    factor = np.linalg.cholesky((inverse + inverse.T) / 2).T  # upper: the inverse is factorᵀ factor
     w = np.concatenate([weight, np.zeros((len(weight), 1))], axis=1)[:, order]
     shares = np.concatenate([share, np.ones((len(weight), 1))], axis=1)[:, order]
     steps, limits = step[:, order[:-1]], limit[order[:-1]]

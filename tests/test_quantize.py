@@ -1,0 +1,262 @@
+"""From an exported file to an int8 one: every family, the file itself, the report, the command line, bad input."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from click.testing import CliRunner
+
+import edgernn
+from edgernn.cli import edgernn as cli
+from edgernn.errors import CalibrationError, EdgeRNNError, ModelFileError, QuantizeError
+from edgernn.export import export_model, read_program
+from edgernn.quantize import quantize_model, verify_models
+
+from conftest import Exporter
+from families import BY_NAME
+
+PARAMS = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in BY_NAME]
+NOTHING = ("GRU, learned initial state", "element-wise mix", "Recurrent(EMA)")  # without one integer operation
+LEAST_DB = 28.0  # of every output of every family, random weights and normal input
+
+
+def sequences(path: Path, count: int = 2, frames: int = 400, seed: int = 0) -> list[dict[str, Any]]:
+    """Random input for a file."""
+    spec, random = read_program(path).spec, np.random.default_rng(seed)
+    frames = spec.hop * (frames if spec.hop < 64 else 40)
+    return [
+        {
+            port.name: random.standard_normal((frames, *port.frame)).astype("f")
+            if port.dtype == "float32"
+            else random.integers(0, 5, (frames, *port.frame))
+            for port in spec.inputs
+        }
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("name", PARAMS)
+def test_families(name: str, exported: Exporter, tmp_path: Path) -> None:
+    """Close to float; read back as it was written; step by step what it is as a whole; near in onnxruntime."""
+    path, out = exported(name).path, tmp_path / "model.int8.onnx"
+    if name in NOTHING:
+        with pytest.raises(QuantizeError, match="has nothing to quantize"):
+            quantize_model(path, sequences(path), out)
+        assert not out.exists()
+        return
+    result = quantize_model(path, sequences(path), out)
+    assert read_program(out) == result.program
+    for difference in result.report.outputs.values():
+        assert difference.snr_db > LEAST_DB
+        assert difference.stuck == 0
+    item = sequences(path, 1, 40, seed=5)[0]
+    exact, near = edgernn.load(out, "reference")(item), edgernn.load(out)(item)
+    pairs = zip(exact.values(), near.values(), strict=True) if isinstance(exact, dict) else [(exact, near)]
+    for a, b in pairs:
+        assert np.sum((a - b) ** 2) < np.sum(a**2) * 10 ** (-(20 if b.size > 100 else 15) / 10)
+    assert all(db > 20 for db in result.report.near_db.values())
+
+
+@pytest.mark.parametrize("kind", ["GRU", "LSTM", "RNN"])
+def test_products_are_integer_in_onnxruntime(kind: str, tmp_path: Path) -> None:
+    """Both halves of a cell are `QGemm` in the optimized graph, once a layer; no float product is left."""
+    torch.manual_seed(0)
+    export_model(getattr(torch.nn, kind)(8, 16, 2, batch_first=True), torch.randn(1, 20, 8), tmp_path / "m.onnx")
+    quantize_model(tmp_path / "m.onnx", sequences(tmp_path / "m.onnx"), tmp_path / "q.onnx")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(tmp_path / "q.onnx", options, providers=["CPUExecutionProvider"])
+    found = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
+    assert found["QGemm"] == 4
+    assert not {"Gemm", "MatMul", kind} & set(found)
+    functions = {f.name for f in onnx.load(tmp_path / "q.onnx").functions}
+    assert {f"Q{kind}"} <= functions
+
+
+@pytest.fixture(scope="module")
+def long_memory(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The trained long-memory networks' module, and where to export them."""
+    import importlib.util
+
+    path = Path(__file__).parent / "golden" / "long_memory" / "train.py"
+    spec = importlib.util.spec_from_file_location("long_memory_train", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("kind", "signal"), [("gru", "correlated"), ("lstm", "correlated"), ("lstm", "white")])
+def test_trained_networks(kind: str, signal: str, long_memory: Any, tmp_path: Path) -> None:
+    """Compensated rounding pays where inputs are correlated, int4 even more; figures of 100,000 steps: benchmarks/."""
+    path = tmp_path / "m.onnx"
+    export_model(long_memory.load(kind, signal), torch.randn(1, 40, long_memory.FEATURES), path)
+    data = list(long_memory.signal(signal, 4, 1500, seed=1))
+    fresh = {"input": list(long_memory.signal(signal, 1, 3000, seed=2))}
+    figures = {}
+    for way in ({"rounding": "plain"}, {}, {"rounding": "plain", "weight_type": "int4"}, {"weight_type": "int4"}):
+        out = tmp_path / "q.onnx"
+        quantize_model(path, data, out, **way)
+        compared = verify_models(path, out, fresh["input"], backends=("auto", "reference"))
+        (figures[tuple(way.values())],) = compared.outputs.values()
+    plain, compensated, int4_plain, int4 = (item.snr_db for item in figures.values())
+    assert compensated > 35
+    assert compensated > plain + (2.5 if signal == "correlated" else -0.2)
+    assert int4 > int4_plain + 4
+    assert all(item.stuck == 0 for item in figures.values())
+
+
+@pytest.mark.xdist_group("GRU")
+def test_options(exported: Exporter, tmp_path: Path) -> None:
+    """Each does what it says."""
+    path, out = exported("GRU").path, tmp_path / "q.onnx"
+    data = sequences(path)
+
+    def run(**options: Any) -> Any:
+        return quantize_model(path, data, out, **options)
+
+    def snr(result: Any) -> float:
+        return float(result.report.outputs["output"].snr_db)
+
+    base, wide = run(), run(activation_type="int16")
+    assert snr(wide) > snr(base) + 2
+    assert snr(run(activation_type="auto")) > snr(wide) - 0.6
+    assert snr(run(per_tensor=True)) < snr(base) + 0.5
+    small = run(weight_type="int4")
+    assert sum(n.bytes_after for n in small.report.nodes) < 0.8 * sum(n.bytes_after for n in base.report.nodes)
+    for observer in ("minmax", "percentile"):
+        assert snr(run(observer=observer)) > snr(base) - 3
+    with pytest.raises(QuantizeError, match="no operation is called"):
+        run(exclude=["nothing*"])
+
+
+@pytest.mark.xdist_group("keyword net on raw audio")
+def test_strict_and_exclude(exported: Exporter, tmp_path: Path) -> None:
+    """A weight that stays in float is an error under strict, unless it was named; no file is left."""
+    path, out = exported("keyword net on raw audio").path, tmp_path / "q.onnx"
+    data = sequences(path)
+    with pytest.raises(QuantizeError, match="logarithm") as caught:
+        quantize_model(path, data, out, strict=True)
+    assert list(tmp_path.iterdir()) == []
+    result = quantize_model(path, data, out, strict=True, exclude=[caught.value.place])
+    assert {n.why for n in result.report.nodes if n.form == "float" and n.bytes_before} >= {"excluded"}
+
+
+@pytest.mark.xdist_group("GRU")
+def test_command_line(exported: Exporter, tmp_path: Path) -> None:
+    """quantize and verify, as text and as JSON, from every kind of file; failures exit 1 with a reason."""
+    path, out, run = exported("GRU").path, tmp_path / "q.onnx", CliRunner().invoke
+    item = sequences(path, 3, 200)
+    arrays = [next(iter(x.values())) for x in item]
+    np.savez(
+        tmp_path / "ragged.npz", **{f"input/{i}": x[: 100 + 40 * i] for i, x in enumerate(arrays)}, targets=[1, 2, 3]
+    )
+    (tmp_path / "folder").mkdir()
+    for i, x in enumerate(arrays):
+        np.save(tmp_path / "folder" / f"{i}.npy", x)
+    rows = [",".join(f"f{i}" for i in range(8)), *(",".join(map(str, row)) for row in arrays[0])]
+    (tmp_path / "data.csv").write_text("\n".join(rows))
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "def data():\n    yield from np.random.default_rng(0).standard_normal((2, 200, 8)).astype('f')\n"
+        "def metric(outputs, targets):\n    return float(np.mean([o.mean() for o in outputs])) + sum(targets)\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        for source in ("ragged.npz", "folder", "data.csv", "mine:data"):
+            result = run(cli, ["quantize", str(path), "--calibration", source, "-o", str(out)], catch_exceptions=False)
+            assert result.exit_code == 0
+            assert "QGRU" not in result.output
+            assert "GRU" in result.output
+        words = [
+            "quantize",
+            str(path),
+            "--calibration",
+            "ragged.npz",
+            "-o",
+            str(out),
+            "--json",
+            "--metric",
+            "mine:metric",
+        ]
+        report = json.loads(run(cli, words, catch_exceptions=False).output)
+    assert abs(report["metric"]["float"] - report["metric"]["int8"]) < 0.01
+    assert report["metric"]["float"] > 5
+    assert report["nodes"][0]["form"] == "int8"
+    assert report["bytes"]["after"] > 0
+    words = ["verify", str(path), f"{out}@reference", "--data", str(tmp_path / "ragged.npz"), "--long", "1000"]
+    result = run(cli, [*words, "--min-snr", "20"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "1000 frames" in result.output
+    with pytest.raises(QuantizeError, match="below 90 dB"):
+        run(cli, [*words, "--min-snr", "90"], catch_exceptions=False, standalone_mode=False)
+    same = run(
+        cli, ["verify", str(out), str(out), "--data", str(tmp_path / "ragged.npz"), "--json"], catch_exceptions=False
+    )
+    assert json.loads(same.output)["outputs"]["output"]["snr_db"] is None
+
+
+BAD = {
+    "shape": (lambda x: x[:, :5], "has shape"),
+    "too few": (lambda x: x[:9], "are the least"),
+    "NaN": (lambda x: np.where(np.arange(len(x))[:, None] == 7, np.nan, x), "NaN or infinity in frame 7"),
+    "constant": (lambda x: x * (np.arange(8) != 3), "feature 3 of `.*` is constant"),
+    "empty": (lambda x: x[:0], "a step takes"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.xdist_group("GRU")
+def test_bad_calibration(case: str, exported: Exporter, tmp_path: Path) -> None:
+    """Each says what is wrong, and leaves nothing behind."""
+    change, message = BAD[case]
+    path = exported("GRU").path
+    data = [change(next(iter(item.values()))) for item in sequences(path, 1)]
+    with pytest.raises(CalibrationError, match=message):
+        quantize_model(path, data, tmp_path / "q.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.xdist_group("GRU")
+def test_bad_files(exported: Exporter, tmp_path: Path) -> None:
+    """Quantized already, damaged, of another name, or data that is not there."""
+    path, out = exported("GRU").path, tmp_path / "q.onnx"
+    data = sequences(path)
+    quantize_model(path, data, out)
+    with pytest.raises(QuantizeError, match="quantized already"):
+        quantize_model(out, data, tmp_path / "again.onnx")
+    (tmp_path / "cut.onnx").write_bytes(out.read_bytes()[:-100])
+    with pytest.raises(ModelFileError):
+        edgernn.load(tmp_path / "cut.onnx", "reference")
+    with pytest.raises(QuantizeError, match="is no format"):
+        quantize_model(path, data, tmp_path / "q.bin")
+    for source in ("missing.npz", "missing:items", str(tmp_path)):
+        with pytest.raises(EdgeRNNError):
+            quantize_model(path, source, tmp_path / "again.onnx")
+    assert not (tmp_path / "again.onnx").exists()
+
+
+@pytest.mark.xdist_group("GRU")
+def test_states_are_the_same_in_every_back_end(exported: Exporter, tmp_path: Path) -> None:
+    """A state saved by one back end goes on in the other; the exact one goes on exactly."""
+    path, out = exported("GRU").path, tmp_path / "q.onnx"
+    data = sequences(path)
+    quantize_model(path, data, out)
+    (x,) = data[0].values()
+    whole = edgernn.load(out, "reference")(x[:40])
+    streams = [edgernn.load(out, backend).stream() for backend in ("reference", "reference", "onnxruntime")]
+    streams[0].push(x[:20])
+    for stream in streams[1:]:
+        stream.restore(streams[0].save())
+    assert np.array_equal(streams[1].push(x[20:40]), whole[20:])
+    assert np.abs(streams[2].push(x[20:40]) - whole[20:]).max() < 0.05
