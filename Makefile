@@ -2,6 +2,7 @@
 # make test   lint and test
 # make lint   ruff and mypy alone
 # make fuzz   export and prove 400 random networks (slow)
+# make int8   measure again what int8 costs: benchmarks/int8_*.md (slow)
 # make docs   measure again what docs/why-not-torch-onnx-export.md says (slow)
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LINKS := build/links/edgernn
 
-.PHONY: demo test lint fuzz docs clean
+.PHONY: demo test lint fuzz int8 docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/keyword_spotting.py demo --out build/demo
@@ -24,6 +25,11 @@ lint: $(VENV)/installed $(LINKS)
 
 fuzz: $(VENV)/installed
 	EDGERNN_RANDOM_NETWORKS=400 $(BIN)/python -m pytest -q -n 2 tests/test_random_networks.py
+
+int8: $(VENV)/installed
+	$(BIN)/python benchmarks/int8_accuracy.py
+	$(BIN)/python benchmarks/int8_near_form.py
+	$(BIN)/python benchmarks/int8_keyword.py --qat tests/golden/keyword/digits.int8.onnx
 
 docs: $(VENV)/installed
 	$(BIN)/python benchmarks/torch_onnx_export.py

@@ -260,3 +260,18 @@ def test_states_are_the_same_in_every_back_end(exported: Exporter, tmp_path: Pat
         stream.restore(streams[0].save())
     assert np.array_equal(streams[1].push(x[20:40]), whole[20:])
     assert np.abs(streams[2].push(x[20:40]) - whole[20:]).max() < 0.05
+
+
+def test_keyword_spotter_on_real_recordings(shared_data: Path) -> None:
+    """The committed int8 file names the held-back digits; all figures: benchmarks/int8_keyword.md."""
+    from examples import keyword_spotting as keyword
+
+    path = Path(__file__).parent / "golden" / "keyword" / "digits.int8.onnx"
+    clips = keyword.load_clips(shared_data / "fsdd" / "fsdd_5speakers.npz")
+    test = clips.take(clips.is_test)[::4]
+    exact = edgernn.load(path, "reference")
+    right = [keyword.decide(exact(keyword.with_tail(x))) == digit for x, digit in test]
+    assert len(right) >= 60
+    assert np.mean(right) >= 0.98
+    near = keyword.streamed_accuracy(path, test)
+    assert near >= 0.96

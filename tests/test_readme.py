@@ -31,3 +31,21 @@ def test_numbers_are_those_of_the_table() -> None:
     assert worst <= 3e-6
     assert f"runs at other lengths for {right} of them" in readme
     assert all(row[4] in ("", "0") for row in rows), "exposed for none"
+
+
+def test_int8_numbers_are_those_of_the_tables() -> None:
+    """Agreement of the keyword spotter, and the range of the long-memory networks."""
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    keyword = _rows("int8_keyword.md", "compensated")[0]
+    assert f"agrees with float on {keyword[6]} of 5000 augmented clips" in readme
+    ours = [float(row[2]) for row in _rows("int8_accuracy.md", "compensated")]
+    theirs = [float(row[2]) for row in _rows("int8_accuracy.md", "onnxruntime") if row[0].startswith("lstm")]
+    assert f"keep {min(ours):.0f} to {max(ours):.0f} dB" in readme
+    assert f"LSTM keeps {min(theirs):.0f} to {max(theirs):.0f}" in readme
+
+
+def _rows(name: str, way: str) -> list[list[str]]:
+    """The rows of a benchmark's tables about one way of rounding."""
+    lines = (ROOT / "benchmarks" / name).read_text("utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
+    return [row for row in cells if way in row[:2]]

@@ -1,6 +1,6 @@
 """Four small networks with long memories, for measuring quantization: how they were trained.
 
-    python tests/golden/long_memory/train.py          # all four, about three minutes each; writes *.pt beside this file
+    python tests/golden/long_memory/train.py          # all four, about a minute each; writes *.pt beside this file
 
 Each has 32 inputs, one recurrent layer of 64 units and a linear head of 16 outputs. It learns 14 leaky integrators of
 fixed projections of its input, with time constants from 5 to 600 frames, and two latches that a projection sets above
