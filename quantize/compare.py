@@ -20,9 +20,14 @@ class Difference:
     snr_db: float
     first_tenth_db: float
     last_tenth_db: float
-    drift: float  # largest |mean error| of a unit in the last tenth, in units of that unit's standard deviation
+    unit_drift: tuple[float, ...]  # each unit's mean error in the last tenth, in its standard deviations
     stuck: int  # units that stand still in the last tenth where the other run's move
     max_error: float
+
+    @property
+    def drift(self) -> float:
+        """The largest drift of a unit, without its sign."""
+        return max(map(abs, self.unit_drift), default=0.0)
 
     @property
     def drifts(self) -> bool:
@@ -31,7 +36,8 @@ class Difference:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON, which has no infinity."""
-        return {key: (None if item == np.inf else item) for key, item in asdict(self).items()}
+        fields = {**asdict(self), "unit_drift": list(self.unit_drift)}
+        return {key: (None if item == np.inf else item) for key, item in fields.items()}
 
 
 def snr_db(wanted: Array, found: Array) -> float:
@@ -48,7 +54,7 @@ def difference(wanted: Sequence[Array], found: Sequence[Array]) -> Difference:
     a = [item.reshape(len(item), -1).astype(np.float64) for item in wanted if len(item)]
     b = [item.reshape(len(item), -1).astype(np.float64) for item in found if len(item)]
     if not a:
-        return Difference(float(np.inf), float(np.inf), float(np.inf), 0.0, 0, 0.0)
+        return Difference(float(np.inf), float(np.inf), float(np.inf), (), 0, 0.0)
     tenth = [max(1, len(item) // 10) for item in a]
     first = [np.concatenate([item[:n] for item, n in zip(run, tenth, strict=True)]) for run in (a, b)]
     last = [np.concatenate([item[-n:] for item, n in zip(run, tenth, strict=True)]) for run in (a, b)]
@@ -59,7 +65,7 @@ def difference(wanted: Sequence[Array], found: Sequence[Array]) -> Difference:
         snr_db=snr_db(*whole),
         first_tenth_db=snr_db(*first),
         last_tenth_db=snr_db(*last),
-        drift=float(np.max(np.abs((last[1] - last[0]).mean(0)) / spread)),
+        unit_drift=tuple(((last[1] - last[0]).mean(0) / spread).tolist()),
         stuck=int(np.sum(moves & stands)) if len(last[0]) > 1 else 0,
         max_error=float(np.abs(whole[1] - whole[0]).max()),
     )

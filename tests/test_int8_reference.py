@@ -99,7 +99,7 @@ def plain_lstm(op: ops.QLSTM, x: Any, h: list[int], c: list[int], w: dict[str, A
         i, f, o = (plain_activate(total[g * size + j], "sigmoid") for g in (0, 1, 3))
         g = plain_activate(total[2 * size + j], "tanh")
         entering = (i * g + (2**e >> 1)) >> e
-        cell = max(-(2**30) + 1, min(2**30 - 1, c[j] + (f - 32768) * (c[j] >> 15) + entering))
+        cell = max(-(2**30) + 1, min(2**30 - 1, c[j] + (f - 32768) * saturate((c[j] + 2**14) >> 15) + entering))
         new_c.append(cell)
         seen = saturate((cell + 2 ** (17 - e)) >> (18 - e))
         new_h.append(plain_mulhrs(o, plain_activate(seen, "tanh")))

@@ -69,7 +69,8 @@ def qlstm(
         kept = product(narrow(h, op.h_shift, op.h_dtype), weight) * multiplier_hh.astype(np.int64)
         i, f, g, o = np.split(_joined(frame, kept, op.shift), 4, axis=-1)
         entering = round_shift(activate(i, "sigmoid") * activate(g, "tanh"), op.cell_exponent)
-        c = clamp(c + (activate(f, "sigmoid") - 32768) * (c >> 15) + entering, -CELL_LIMIT, CELL_LIMIT)
+        leaving = (activate(f, "sigmoid") - 32768) * word(round_shift(c, 15))
+        c = clamp(c + leaving + entering, -CELL_LIMIT, CELL_LIMIT)
         h = mulhrs(activate(o, "sigmoid"), activate(word(round_shift(c, 18 - op.cell_exponent)), "tanh"))
         if weight_hr is not None and multiplier_hr is not None:
             total = product(narrow(h, 7, "int8"), weight_hr) * multiplier_hr.astype(np.int64)
