@@ -76,6 +76,8 @@ def quantize_model(
             raise QuantizeError(f"no {name} is called `{value}`", hint=f"there are: {', '.join(known)}")
     if path.suffix != ".onnx":
         raise QuantizeError(f"`{path.suffix}` is no format of edgernn's", place=str(path), hint="write a .onnx file")
+    if not path.parent.is_dir():
+        raise QuantizeError("its folder does not exist", place=str(path))
     original = read_program(model)
     plan = make_plan(fold(original), exclude)
     sequences = read_sequences(calibration, original.spec)

@@ -118,7 +118,8 @@ class _Converter:
             if name in self.program.values and name not in self.values:
                 self.as_float(name)
         states = tuple(self.states[state.input] for state in spec.states)
-        program = Program(replace(spec, states=states), self.values, self.parameters, tuple(self.ops))
+        # the proof was the float file's
+        program = Program(replace(spec, states=states, proof={}), self.values, self.parameters, tuple(self.ops))
         coded = {name: code for name, code in self.coded.items() if name not in self.fused}
         return Converted(program, coded, self.units)
 
