@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,20 @@ Evaluate = Callable[..., tuple[Array, ...]]  # of an operation and its operands'
 def float_reference(op: Op, *operands: Array | None) -> tuple[Array, ...]:
     """The float meaning of an operation."""
     return op.evaluate(*operands)
+
+
+def settled(program: Program, evaluate: Evaluate) -> Program:
+    """The program with every operation evaluated that reads parameters alone."""
+    parameters: dict[str, Any] = dict(program.parameters)
+    left = []
+    for op in program.ops:
+        names = [name for name in op.operands if name]
+        if names and all(name in parameters for name in names):
+            results = evaluate(op, *(parameters.get(name) for name in op.operands))
+            parameters.update(zip(op.outputs, results, strict=True))
+        else:
+            left.append(op)
+    return replace(program, parameters=parameters, ops=tuple(left))
 
 
 class Interpreter:

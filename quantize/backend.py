@@ -6,10 +6,9 @@ import numpy as np
 
 from edgernn import content
 from edgernn.export import parse_program, summarize
-from edgernn.interpret import Interpreter
+from edgernn.interpret import Interpreter, settled
 from edgernn.program import Array, Program
 from edgernn.quantize.reference import evaluate
-from edgernn.quantize.whole import settled
 from edgernn.spec import LEFT_UNKNOWN, StreamSpec
 
 

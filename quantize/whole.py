@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgernn import ops
-from edgernn.interpret import Evaluate, float_reference
+from edgernn.interpret import Evaluate, float_reference, settled
 from edgernn.program import Array, Op, Program
 from edgernn.spec import LEFT_UNKNOWN
 
@@ -54,20 +54,6 @@ def run_whole(
                 for op in unit:
                     observe(op, [run.values.get(name) for name in op.operands], run.results_of(op))
     return run.values
-
-
-def settled(program: Program, evaluate: Evaluate) -> Program:
-    """The program with every operation evaluated that reads parameters alone."""
-    parameters: dict[str, Any] = dict(program.parameters)
-    left = []
-    for op in program.ops:
-        names = [name for name in op.operands if name]
-        if names and all(name in parameters for name in names):
-            results = evaluate(op, *(parameters.get(name) for name in op.operands))
-            parameters.update(zip(op.outputs, results, strict=True))
-        else:
-            left.append(op)
-    return replace(program, parameters=parameters, ops=tuple(left))
 
 
 def units(program: Program) -> list[tuple[Op, ...]]:

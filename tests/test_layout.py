@@ -74,9 +74,9 @@ def test_imports(name: str, path: Path) -> None:
     if name.startswith("edgernn.runtime"):
         assert not any(item.startswith(("edgernn.export", "edgernn.quantize")) for item in everything)
     if name.startswith("edgernn.export"):
-        assert not any(item.startswith(("edgernn.runtime", "edgernn.quantize")) for item in everything), (
-            "use edgernn.load"
-        )
+        # a packed file carries the hash of what the integers' truth gives
+        others = everything - ({"edgernn.quantize.reference"} if name.startswith("edgernn.export.to_ernn") else set())
+        assert not any(item.startswith(("edgernn.runtime", "edgernn.quantize")) for item in others), "use edgernn.load"
         assert "edgernn.commands" not in everything
     if name.startswith("edgernn.quantize"):
         inside = {item for item in everything if item.startswith(("edgernn.export.", "edgernn.runtime."))}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from edgernn import files, ops
 from edgernn.errors import QuantizeError
 from edgernn.export import export_model, read_program, to_onnx
+from edgernn.interpret import settled
 from edgernn.program import Array, Op, Program
 from edgernn.quantize.convert import Converted, Options, convert
 from edgernn.quantize.data import check_calibration, read_sequences
@@ -24,7 +25,7 @@ from edgernn.quantize.plan import make_plan
 from edgernn.quantize.qat.surrogates import find
 from edgernn.quantize.reference import evaluate
 from edgernn.quantize.rounding import Rounding
-from edgernn.quantize.whole import CELLS, WholeRun, settled, units
+from edgernn.quantize.whole import CELLS, WholeRun, units
 
 
 def prepare(

@@ -4,6 +4,9 @@ docs/int8.md says the same in words.
 """
 
 from edgernn.quantize.reference import floats, integers, recurrent, spectrum
+from edgernn.quantize.reference.fixed import LIMITS
+from edgernn.quantize.reference.ieee import flush
 from edgernn.quantize.reference.registry import evaluate
+from edgernn.quantize.reference.spectrum import twiddles
 
-__all__ = ["evaluate", "floats", "integers", "recurrent", "spectrum"]
+__all__ = ["LIMITS", "evaluate", "floats", "flush", "integers", "recurrent", "spectrum", "twiddles"]

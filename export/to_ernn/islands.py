@@ -1,0 +1,250 @@
+"""Operations on float32, and the few on other integers that look alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgernn import ops
+from edgernn.errors import ExportError
+from edgernn.export.to_ernn.builder import Builder, strides_of
+from edgernn.export.to_ernn.format import NONE
+from edgernn.export.to_ernn.rows import row
+from edgernn.ops.arithmetic import BINARY, UNARY
+from edgernn.program import Array, volume
+from edgernn.quantize.reference import flush, twiddles
+
+LANES = 16
+UNARY_KINDS, BINARY_KINDS = tuple(UNARY), tuple(BINARY)
+REDUCE_KINDS = ("sum", "mean", "max", "min", "prod")
+
+
+def lanes(size: int) -> int:
+    """Elements of a row padded to whole blocks of 16."""
+    return -(-size // LANES) * LANES
+
+
+def parameter(b: Builder, name: str) -> Array:
+    """A weight: the engine lays it out anew, so it must be known now."""
+    if name not in b.program.parameters:
+        raise ExportError(f"`{name}` is computed in the stream; the engine needs a constant there", place=name)
+    return b.program.parameters[name]
+
+
+def weight(b: Builder, array: Array) -> int:
+    """Rows `[rows, in]` of float32, padded with zeros."""
+    padded = np.zeros((len(array), lanes(array.shape[1])), np.float32)
+    padded[:, : array.shape[1]] = flush(array)
+    return b.constant(padded)
+
+
+@row(ops.Unary)
+def unary(b: Builder, op: ops.Unary) -> None:
+    """Element by element."""
+    b.node("unary", (b.value(op.x),), (b.result(op.outputs[0]),), UNARY_KINDS.index(op.kind))
+
+
+@row(ops.Binary)
+def binary(b: Builder, op: ops.Binary) -> None:
+    """Element by element, broadcast."""
+    a, other = b.type(op.a), b.type(op.b)
+    if a.dtype in ("int32", "int64") and op.kind in ("div", "pow"):
+        raise ExportError(f"the engine has no {op.kind} of {a.dtype}", place=op.name, hint="cast to float32 first")
+    spread = b.spread(b.type(op.outputs[0]).shape, a.shape, other.shape)
+    b.node("binary", (b.value(op.a), b.value(op.b)), (b.result(op.outputs[0]),), *spread, BINARY_KINDS.index(op.kind))
+
+
+@row(ops.Clip)
+def clip(b: Builder, op: ops.Clip) -> None:
+    """Two comparisons; of integers a maximum and a minimum."""
+    x = b.type(op.x)
+    if x.dtype == "float32":
+        b.node("clip", (b.value(op.x),), (b.result(op.outputs[0]),), float(op.low), float(op.high))
+        return
+    info, count = np.iinfo(x.dtype), volume(x.shape)
+    low, high = (np.full(1, min(max(limit, info.min), info.max), x.dtype) for limit in (op.low, op.high))
+    middle, spread = b.new(x.dtype, count), b.spread((count,), (count,), (1,))
+    b.node("binary", (b.value(op.x), b.constant(low)), (middle,), *spread, BINARY_KINDS.index("max"))
+    b.node("binary", (middle, b.constant(high)), (b.result(op.outputs[0]),), *spread, BINARY_KINDS.index("min"))
+
+
+@row(ops.BatchNorm)
+def batch_norm(b: Builder, op: ops.BatchNorm) -> None:
+    """x scale + shift, both known now; each rounds as the reference's."""
+    x = b.type(op.x)
+    mean, variance = parameter(b, op.mean), parameter(b, op.variance)
+    scale = np.float32(1) if not op.weight else parameter(b, op.weight)
+    scale = flush(scale / flush(np.sqrt(flush(variance + np.float32(op.eps)))))
+    shift = -flush(mean * scale)
+    shift = shift if not op.bias else flush(shift + flush(parameter(b, op.bias)))
+    channel = (scale.size, *[1] * (len(x.shape) - 1 - op.axis))
+    middle, spread = b.new("float32", volume(x.shape)), b.spread(x.shape, x.shape, channel)
+    b.node("binary", (b.value(op.x), b.constant(scale)), (middle,), *spread, BINARY_KINDS.index("mul"))
+    ins = (middle, b.constant(shift))
+    b.node("binary", ins, (b.result(op.outputs[0]),), *spread, BINARY_KINDS.index("add"))
+
+
+@row(ops.LayerNorm)
+def layer_norm(b: Builder, op: ops.LayerNorm) -> None:
+    """Over the last axes, which lie together."""
+    shape = b.type(op.x).shape
+    inner = volume(shape[len(shape) - op.axes :])
+    ins = (b.value(op.x), b.value(op.weight), b.value(op.bias))
+    b.node("layer_norm", ins, (b.result(op.outputs[0]),), volume(shape) // inner, inner, float(op.eps))
+
+
+def moved_last(b: Builder, name: str, axes: list[int]) -> tuple[int, list[int]]:
+    """An operand with `axes` behind all others, in memory too, and the order of its axes."""
+    kind = b.type(name)
+    order = [axis for axis in range(len(kind.shape)) if axis not in axes] + axes
+    if order == sorted(order):
+        return b.value(name), order
+    steps, shape = strides_of(kind.shape), [kind.shape[axis] for axis in order]
+    y = b.new(kind.dtype, volume(shape))
+    b.copy(b.value(name), y, shape, [steps[axis] for axis in order], strides_of(shape))
+    return y, order
+
+
+@row(ops.Softmax)
+def softmax(b: Builder, op: ops.Softmax) -> None:
+    """Over the last axis, moved there and back."""
+    shape = b.type(op.x).shape
+    axis = op.axis % len(shape)
+    x, order = moved_last(b, op.x, [axis])
+    attributes = (volume(shape) // shape[axis], shape[axis], int(op.log))
+    if order == sorted(order):
+        b.node("softmax", (x,), (b.result(op.outputs[0]),), *attributes)
+        return
+    y = b.new("float32", volume(shape))
+    b.node("softmax", (x,), (y,), *attributes)
+    moved = [shape[a] for a in order]
+    to = strides_of(shape)
+    b.copy(y, b.result(op.outputs[0]), moved, strides_of(moved), [to[a] for a in order])
+
+
+@row(ops.Reduce)
+def reduce(b: Builder, op: ops.Reduce) -> None:
+    """Over the last axes, moved there."""
+    shape = b.type(op.x).shape
+    axes = [axis % len(shape) for axis in op.axes]
+    x, _ = moved_last(b, op.x, axes)
+    inner = volume([shape[axis] for axis in axes])
+    attributes = (volume(shape) // inner, inner, REDUCE_KINDS.index(op.kind))
+    b.node("reduce", (x,), (b.result(op.outputs[0]),), *attributes)
+
+
+@row(ops.CumSum)
+def cumsum(b: Builder, op: ops.CumSum) -> None:
+    """Frame by frame."""
+    shape = b.type(op.x).shape
+    ins = (b.value(op.x), b.value(op.total), b.value(op.active))
+    outs = (b.result(op.outputs[0]), b.next_state(op.outputs[1], op.total))
+    b.node("cumsum", ins, outs, shape[0], volume(shape[1:]))
+
+
+@row(ops.Linear)
+def linear(b: Builder, op: ops.Linear) -> None:
+    """All frames' rows."""
+    shape, array = b.type(op.x).shape, parameter(b, op.weight)
+    attributes = (volume(shape[:-1]), 1, shape[-1], len(array), shape[-1], 0)
+    b.node("linear", (b.value(op.x), weight(b, array), b.value(op.bias)), (b.result(op.outputs[0]),), *attributes)
+
+
+@row(ops.MatMul)
+def matmul(b: Builder, op: ops.MatMul) -> None:
+    """By a constant matrix as Linear; else with the right side transposed."""
+    a, other, y = b.type(op.a), b.type(op.b), b.type(op.outputs[0])
+    if op.b in b.program.parameters and len(other.shape) == 2:
+        attributes = (volume(a.shape[:-1]), 1, a.shape[-1], other.shape[1], a.shape[-1], 0)
+        ins = (b.value(op.a), weight(b, b.program.parameters[op.b].T))
+        b.node("linear", ins, (b.result(op.outputs[0]),), *attributes)
+        return
+    rows, width, out = a.shape[-2], a.shape[-1], other.shape[-1]
+    lead = y.shape[:-2]
+    left, right = b.new("float32", volume(lead) * rows * width), b.new("float32", volume(lead) * out * width)
+    for name, shape, value, wanted in ((op.a, a.shape, left, (rows, width)), (op.b, other.shape, right, (width, out))):
+        padded = (*[1] * (len(lead) + 2 - len(shape)), *shape)
+        steps = strides_of(padded)
+        from_ = [0 if size == 1 else step for size, step in zip(padded[:-2], steps[:-2], strict=True)]
+        full, walk = [*lead, *wanted], [*from_, *steps[-2:]]
+        if value == right:
+            full, walk = [*lead, out, width], [*from_, steps[-1], steps[-2]]
+        b.copy(b.value(name), value, full, walk, strides_of(full))
+    b.node("matmul", (left, right), (b.result(op.outputs[0]),), volume(lead), rows, width, out)
+
+
+def columns(b: Builder, op: Any, dtype: str, taps: int) -> tuple[int, tuple[int, ...]]:
+    """The window's frames as rows of a matrix product `[group][in, taps]`; that value and its linear attributes."""
+    _, batch, features = b.type(op.window).shape
+    out, groups = b.type(op.outputs[0]).shape[2], op.groups
+    wide = features // groups * taps
+    if taps == 1 and batch == 1:
+        start, stride = op.first * features, op.stride * features
+        return b.value(op.window), (op.count, groups, wide, out // groups, stride, start)
+    y = b.new(dtype, op.count * batch * features * taps)
+    dims = [op.count, batch, features, taps]
+    from_ = [op.stride * batch * features, features, 1, op.dilation * batch * features]
+    b.copy(b.value(op.window), y, dims, from_, strides_of(dims), op.first * batch * features)
+    return y, (op.count * batch, groups, wide, out // groups, features * taps, 0)
+
+
+@row(ops.Conv1d)
+def conv1d(b: Builder, op: ops.Conv1d) -> None:
+    """A matrix product a frame."""
+    array = parameter(b, op.weight)
+    x, attributes = columns(b, op, "float32", array.shape[2])
+    ins = (x, weight(b, array.reshape(len(array), -1)), b.value(op.bias))
+    b.node("linear", ins, (b.result(op.outputs[0]),), *attributes)
+
+
+def _cell(b: Builder, op: Any, states: tuple[str, ...], rest: tuple[int, ...], kind: int = 0) -> None:
+    frames, batch, width = b.type(op.x).shape
+    out = b.type(op.h).shape[-1]
+    hidden = b.type(states[-1]).shape[-1]
+    weights = [weight(b, parameter(b, name)) for name in (op.weight_ih, op.weight_hh)]
+    olds = [b.value(state) for state in states]
+    ins = (b.value(op.x), *olds, *weights, b.value(op.bias_ih), b.value(op.bias_hh), *rest)
+    news = [b.next_state(name, state) for name, state in zip(op.outputs[1:], states, strict=True)]
+    outs = (b.result(op.outputs[0]), *news)
+    b.node(type(op).__name__.lower(), ins, outs, frames, batch, width, hidden, out, kind)
+
+
+@row(ops.GRU)
+def gru(b: Builder, op: ops.GRU) -> None:
+    """Weights row by row."""
+    _cell(b, op, (op.h,), (b.value(op.active),))
+
+
+@row(ops.LSTM)
+def lstm(b: Builder, op: ops.LSTM) -> None:
+    """With the projection's weights, where there is one."""
+    projection = weight(b, parameter(b, op.weight_hr)) if op.weight_hr else NONE
+    _cell(b, op, (op.h, op.c), (projection, b.value(op.active)))
+
+
+@row(ops.RNN)
+def rnn(b: Builder, op: ops.RNN) -> None:
+    """tanh or relu."""
+    _cell(b, op, (op.h,), (b.value(op.active),), ("tanh", "relu").index(op.kind))
+
+
+def levels(length: int) -> list[int]:
+    """Lengths whose twiddles a real transform needs: its own, then those of each level."""
+    found = [length]
+    m = length if length % 2 else length // 2
+    while m > 1:
+        found.append(m)
+        m //= next(p for p in range(2, m + 1) if m % p == 0)
+    return found
+
+
+@row(ops.STFT)
+def stft(b: Builder, op: ops.STFT) -> None:
+    """With the tapered window's factors and the transform's."""
+    _, batch = b.type(op.samples).shape
+    taper = parameter(b, op.taper)
+    factors = np.concatenate([part for n in levels(len(taper)) for part in twiddles(n)])
+    ins = (b.value(op.samples), b.constant(taper.astype(np.float32)), b.constant(factors.astype(np.float32)))
+    attributes = (op.count, batch, len(taper), op.first, op.stride, float(op.scale))
+    b.node("stft", ins, (b.result(op.outputs[0]),), *attributes)

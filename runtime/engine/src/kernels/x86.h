@@ -1,0 +1,10 @@
+/* Intrinsics: the compiler's, or ones emulated in C where `ERNN_PRETEND` asks for it (see TESTING in the Makefile). */
+#ifndef ERNN_X86_H
+#define ERNN_X86_H
+#ifdef ERNN_PRETEND
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx512.h>
+#else
+#include <immintrin.h>
+#endif
+#endif

@@ -1,0 +1,68 @@
+/* One operation of a program: as the file has it, and bound to a stream's memory. */
+#ifndef ERNN_NODE_H
+#define ERNN_NODE_H
+#include "format.h"
+
+#define MAX_IN 12
+#define MAX_OUT 3
+#define MAX_RANK 6
+
+/* A node of the file, its operands' records looked up. NULL for an absent operand. */
+typedef struct {
+  uint32_t opcode, ins, outs, attrs;
+  const file_value *in[MAX_IN], *out[MAX_OUT];
+  const int32_t *attr;
+} node_view;
+
+/* What a node asks for beside its operands, in bytes. */
+typedef struct {
+  uint64_t own;     /* kept from step to step, filled by `init` */
+  uint64_t scratch; /* lent during `run` */
+} node_need;
+
+typedef struct ernn_node ernn_node;
+typedef void ernn_run(ernn_node *node);
+
+struct ernn_node {
+  ernn_run *run;
+  const int32_t *attr;
+  const void *in[MAX_IN];
+  void *out[MAX_OUT];
+  void *own, *scratch;
+  const uint32_t *in_dtype[MAX_IN]; /* of the file's value records */
+  const uint32_t *out_dtype[MAX_OUT];
+  uint64_t count; /* elements of the first result */
+  uint32_t *fault; /* the stream's: set where an index is out of range */
+  uint32_t turn;   /* steps done, modulo 2^32 */
+  uint32_t exact;
+};
+
+/* Same order as OPS in export/to_ernn/format.py. */
+#define ERNN_OPS(X)                                                                                                  \
+  X(copy) X(take) X(unary) X(binary) X(clip) X(where) X(cast) X(frame_index) X(validity) X(reflect) X(reduce)        \
+  X(cumsum) X(softmax) X(layer_norm) X(linear) X(matmul) X(gru) X(lstm) X(rnn) X(stft) X(quantize) X(dequantize)     \
+  X(rescale) X(qlinear) X(qunary) X(qadd) X(qmul) X(qgru) X(qlstm) X(qrnn)
+
+enum {
+#define X(name) OP_##name,
+  ERNN_OPS(X)
+#undef X
+  OP_COUNT
+};
+
+/* What the loader must know of an operation. `check` gives 1 when operands and attributes fit each other, so that `run`
+ * stays inside its operands for any contents; attributes are at least `attrs` words then. */
+typedef struct {
+  uint8_t least_in, most_in, outs, attrs;
+  int (*check)(const node_view *node, node_need *need);
+} op_rule;
+extern const op_rule ernn_rules[OP_COUNT];
+
+/* One instruction set: a body for every operation, and what prepares a node's own memory for it. */
+typedef struct {
+  const char *name;
+  int (*usable)(void);
+  ernn_run *run[OP_COUNT];
+  ernn_run *init[OP_COUNT]; /* NULL: nothing to prepare */
+} ernn_isa;
+#endif

@@ -1,0 +1,146 @@
+/* Bodies of the operations that move, count and select elements. */
+#include "edgernn.h"
+#include "portable.h"
+
+static void move(void *to, const void *from, uint64_t size) {
+  uint8_t *a = to;
+  const uint8_t *b = from;
+  for (uint64_t i = 0; i < size; i++) a[i] = b[i];
+}
+
+static void move_strided(uint8_t *to, const uint8_t *from, uint32_t count, uint64_t to_step, uint64_t from_step,
+                         uint32_t each) {
+  switch (each) { /* constant sizes: each becomes one load and one store */
+  case 1:
+    for (uint32_t i = 0; i < count; i++) to[i * to_step] = from[i * from_step];
+    break;
+  case 2:
+    for (uint32_t i = 0; i < count; i++) move(to + i * to_step, from + i * from_step, 2);
+    break;
+  case 4:
+    for (uint32_t i = 0; i < count; i++) move(to + i * to_step, from + i * from_step, 4);
+    break;
+  default:
+    for (uint32_t i = 0; i < count; i++) move(to + i * to_step, from + i * from_step, each);
+  }
+}
+
+void ernn_copy(ernn_node *node) {
+  const copy_attr *a = (const void *)node->attr;
+  uint32_t each = dtype_size(*node->in_dtype[0]), at[MAX_RANK] = {0};
+  const uint8_t *from = (const uint8_t *)node->in[0] + (uint64_t)a->from_start * each;
+  uint8_t *to = (uint8_t *)node->out[0] + (uint64_t)a->to_start * each;
+  if (!a->rank) {
+    move(to, from, each);
+    return;
+  }
+  uint32_t last = a->rank - 1;
+  for (;;) {
+    uint64_t f = 0, t = 0;
+    for (uint32_t i = 0; i < last; i++) f += (uint64_t)at[i] * a->from[i], t += (uint64_t)at[i] * a->to[i];
+    if (a->from[last] == 1 && a->to[last] == 1)
+      move(to + t * each, from + f * each, (uint64_t)a->dims[last] * each);
+    else
+      move_strided(to + t * each, from + f * each, a->dims[last], (uint64_t)a->to[last] * each,
+                   (uint64_t)a->from[last] * each, each);
+    uint32_t i = last;
+    while (i > 0 && ++at[i - 1] == a->dims[i - 1]) at[--i] = 0;
+    if (i == 0) return;
+  }
+}
+
+static int64_t integer(const void *at, uint32_t dtype, uint64_t i) {
+  switch (dtype) {
+  case ERNN_INT64: return ((const int64_t *)at)[i];
+  case ERNN_INT32: return ((const int32_t *)at)[i];
+  case ERNN_INT16: return ((const int16_t *)at)[i];
+  case ERNN_INT8: return ((const int8_t *)at)[i];
+  default: return ((const uint8_t *)at)[i];
+  }
+}
+
+void ernn_take(ernn_node *node) {
+  const take_attr *a = (const void *)node->attr;
+  uint64_t size = (uint64_t)a->inner * dtype_size(*node->in_dtype[0]);
+  uint8_t *to = node->out[0];
+  for (uint32_t o = 0; o < a->outer; o++) {
+    for (uint32_t i = 0; i < a->ids; i++, to += size) {
+      int64_t id = integer(node->in[1], *node->in_dtype[1], i);
+      if (id < 0) id += a->rows;
+      if (id < 0 || id >= (int64_t)a->rows) *node->fault = 1, id = 0;
+      move(to, (const uint8_t *)node->in[0] + ((uint64_t)o * a->rows + (uint64_t)id) * size, size);
+    }
+  }
+}
+
+void ernn_where(ernn_node *node) {
+  const spread_attr *a = (const void *)node->attr;
+  uint32_t each = dtype_size(*node->out_dtype[0]), at[MAX_RANK] = {0};
+  const uint8_t *condition = node->in[0], *yes = node->in[1], *no = node->in[2];
+  uint8_t *to = node->out[0];
+  for (uint64_t k = 0; k < node->count; k++, to += each) {
+    uint64_t c = 0, y = 0, n = 0;
+    for (uint32_t i = 0; i < a->rank; i++)
+      c += (uint64_t)at[i] * a->a[i], y += (uint64_t)at[i] * a->b[i], n += (uint64_t)at[i] * a->c[i];
+    move(to, condition[c] ? yes + y * each : no + n * each, each);
+    for (uint32_t i = a->rank; i-- > 0 && ++at[i] == a->dims[i];) at[i] = 0;
+  }
+}
+
+static int64_t cut(float x) { /* towards zero; what has no integer is the smallest */
+  return x > -0x1p63f && x < 0x1p63f ? (int64_t)x : INT64_MIN;
+}
+
+void ernn_cast(ernn_node *node) {
+  uint32_t from = *node->in_dtype[0], to = *node->out_dtype[0], each = dtype_size(to);
+  for (uint64_t i = 0; i < node->count; i++) {
+    float x = from == ERNN_FLOAT32 ? ((const float *)node->in[0])[i] : 0;
+    int64_t whole = from == ERNN_FLOAT32 ? (to == ERNN_FLOAT32 ? 0 : cut(x)) : integer(node->in[0], from, i);
+    if (to == ERNN_BOOL) whole = from == ERNN_FLOAT32 ? x != 0 : whole != 0;
+    if (to == ERNN_FLOAT32)
+      ((float *)node->out[0])[i] = from == ERNN_FLOAT32 ? x : (float)whole;
+    else
+      move((uint8_t *)node->out[0] + i * each, &whole, each); /* little-endian: the low bytes come first */
+  }
+}
+
+void ernn_frame_index(ernn_node *node) {
+  const frame_index_attr *a = (const void *)node->attr;
+  double start, step;
+  move(&start, a->start, 8);
+  move(&step, a->step, 8);
+  int64_t first = *(const int64_t *)node->in[0] * (int64_t)a->frames;
+  for (uint32_t i = 0; i < a->frames; i++) {
+    double wide = step * (double)(first + i), y = start + wide;
+    if (*node->out_dtype[0] == ERNN_FLOAT32)
+      ((float *)node->out[0])[i] = (float)y;
+    else
+      ((int64_t *)node->out[0])[i] = y > -0x1p63 && y < 0x1p63 ? (int64_t)y : INT64_MIN;
+  }
+}
+
+static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+
+void ernn_validity(ernn_node *node) {
+  const validity_attr *a = (const void *)node->attr;
+  const int64_t *steps = node->in[0], *left = node->in[1];
+  uint8_t *inside = node->out[0];
+  int64_t end = left ? floor_div(*left + a->offset, a->period) : 0;
+  for (int64_t q = 0; q < (a->scalar ? 1 : (int64_t)a->frames); q++)
+    inside[q] = (!steps || *steps * (int64_t)a->frames + q >= a->delay) && (!left || q - a->delay < end);
+}
+
+static int64_t size_of(int64_t x) { return x < 0 ? -x : x; }
+
+void ernn_reflect(ernn_node *node) {
+  const reflect_attr *a = (const void *)node->attr;
+  uint64_t size = (uint64_t)a->inner * dtype_size(*node->in_dtype[0]);
+  int64_t kept = (int64_t)a->rows - a->frames;
+  int64_t first = kept + a->delay - *(const int64_t *)node->in[1] * (int64_t)a->frames;
+  int64_t last = floor_div(*(const int64_t *)node->in[2] + a->offset, a->period) - 1 + kept + a->delay;
+  for (int64_t i = 0; i < (int64_t)a->rows; i++) {
+    int64_t from = last - size_of(last - (first + size_of(i - first)));
+    from = from < 0 ? 0 : from >= (int64_t)a->rows ? (int64_t)a->rows - 1 : from;
+    move((uint8_t *)node->out[0] + (uint64_t)i * size, (const uint8_t *)node->in[0] + (uint64_t)from * size, size);
+  }
+}
