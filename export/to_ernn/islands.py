@@ -32,11 +32,21 @@ def parameter(b: Builder, name: str) -> Array:
     return b.program.parameters[name]
 
 
-def weight(b: Builder, array: Array) -> int:
-    """Rows `[rows, in]` of float32, padded with zeros."""
-    padded = np.zeros((len(array), lanes(array.shape[1])), np.float32)
-    padded[:, : array.shape[1]] = flush(array)
-    return b.constant(padded)
+def panels(array: Array, gates: int = 1) -> Array:
+    """Rows `[gates * size, in]` as `[panel][in][gate][16]`, zeros where rows end inside; a bias is one column."""
+    size, width = len(array) // gates, array.shape[1]
+    padded = np.zeros((gates, lanes(size), width), array.dtype)
+    padded[:, :size] = array.reshape(gates, size, width)
+    return np.ascontiguousarray(padded.reshape(gates, -1, LANES, width).transpose(1, 3, 0, 2))
+
+
+def product(b: Builder, weight: Array, bias: str, gates: int = 1, groups: int = 1) -> tuple[int, int]:
+    """The values of a float product's weight and bias, NONE for no bias."""
+    parts = [panels(flush(part), gates).ravel() for part in np.split(weight.astype(np.float32), groups)]
+    if not bias:
+        return b.constant(np.concatenate(parts)), NONE
+    shifts = [panels(part[:, None], gates).ravel() for part in np.split(parameter(b, bias), groups)]
+    return b.constant(np.concatenate(parts)), b.constant(np.concatenate(shifts))
 
 
 @row(ops.Unary)
@@ -148,7 +158,7 @@ def linear(b: Builder, op: ops.Linear) -> None:
     """All frames' rows."""
     shape, array = b.type(op.x).shape, parameter(b, op.weight)
     attributes = (volume(shape[:-1]), 1, shape[-1], len(array), shape[-1], 0)
-    b.node("linear", (b.value(op.x), weight(b, array), b.value(op.bias)), (b.result(op.outputs[0]),), *attributes)
+    b.node("linear", (b.value(op.x), *product(b, array, op.bias)), (b.result(op.outputs[0]),), *attributes)
 
 
 @row(ops.MatMul)
@@ -157,7 +167,7 @@ def matmul(b: Builder, op: ops.MatMul) -> None:
     a, other, y = b.type(op.a), b.type(op.b), b.type(op.outputs[0])
     if op.b in b.program.parameters and len(other.shape) == 2:
         attributes = (volume(a.shape[:-1]), 1, a.shape[-1], other.shape[1], a.shape[-1], 0)
-        ins = (b.value(op.a), weight(b, b.program.parameters[op.b].T))
+        ins = (b.value(op.a), *product(b, b.program.parameters[op.b].T, ""))
         b.node("linear", ins, (b.result(op.outputs[0]),), *attributes)
         return
     rows, width, out = a.shape[-2], a.shape[-1], other.shape[-1]
@@ -194,7 +204,7 @@ def conv1d(b: Builder, op: ops.Conv1d) -> None:
     """A matrix product a frame."""
     array = parameter(b, op.weight)
     x, attributes = columns(b, op, "float32", array.shape[2])
-    ins = (x, weight(b, array.reshape(len(array), -1)), b.value(op.bias))
+    ins = (x, *product(b, array.reshape(len(array), -1), op.bias, groups=op.groups))
     b.node("linear", ins, (b.result(op.outputs[0]),), *attributes)
 
 
@@ -202,9 +212,11 @@ def _cell(b: Builder, op: Any, states: tuple[str, ...], rest: tuple[int, ...], k
     frames, batch, width = b.type(op.x).shape
     out = b.type(op.h).shape[-1]
     hidden = b.type(states[-1]).shape[-1]
-    weights = [weight(b, parameter(b, name)) for name in (op.weight_ih, op.weight_hh)]
+    gates = len(parameter(b, op.weight_ih)) // hidden
+    w_ih, b_ih = product(b, parameter(b, op.weight_ih), op.bias_ih, gates)
+    w_hh, b_hh = product(b, parameter(b, op.weight_hh), op.bias_hh, gates)
     olds = [b.value(state) for state in states]
-    ins = (b.value(op.x), *olds, *weights, b.value(op.bias_ih), b.value(op.bias_hh), *rest)
+    ins = (b.value(op.x), *olds, w_ih, w_hh, b_ih, b_hh, *rest)
     news = [b.next_state(name, state) for name, state in zip(op.outputs[1:], states, strict=True)]
     outs = (b.result(op.outputs[0]), *news)
     b.node(type(op).__name__.lower(), ins, outs, frames, batch, width, hidden, out, kind)
@@ -212,14 +224,14 @@ def _cell(b: Builder, op: Any, states: tuple[str, ...], rest: tuple[int, ...], k
 
 @row(ops.GRU)
 def gru(b: Builder, op: ops.GRU) -> None:
-    """Weights row by row."""
+    """Weights by panels."""
     _cell(b, op, (op.h,), (b.value(op.active),))
 
 
 @row(ops.LSTM)
 def lstm(b: Builder, op: ops.LSTM) -> None:
     """With the projection's weights, where there is one."""
-    projection = weight(b, parameter(b, op.weight_hr)) if op.weight_hr else NONE
+    projection = product(b, parameter(b, op.weight_hr), "")[0] if op.weight_hr else NONE
     _cell(b, op, (op.h, op.c), (projection, b.value(op.active)))
 
 

@@ -1,7 +1,8 @@
 """Float32 arithmetic with the same bits on every machine: one rounding an operation, no FMA, subnormals are zero.
 
-Sums run in 16 lanes: lane `l` adds elements `l`, `l + 16`, … in order; then the upper half of the lanes is added to the
-lower one, four times. Elements missing at the end are +0.
+Sums over an axis run in 16 lanes: lane `l` adds elements `l`, `l + 16`, … in order; then the upper half of the lanes is
+added to the lower one, four times. Elements missing at the end are +0. The sum of a matrix product starts at +0 and adds
+the products in the order of the columns, so that many rows can share a register.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from edgernn.program import Array
 
 LANES = 16
 SMALLEST = np.float32(2.0**-126)
-_CHUNK = 1 << 22  # elements of a partial sum held at a time
+_SAFE = (
+    2.0**-102
+)  # products of at least this size are multiples of 2^-125, and so is every sum of them: none is subnormal
+_CHUNK = 1 << 22  # products held at a time
 
 
 def flush(x: Array) -> Array:
@@ -33,22 +37,34 @@ def lane_sum(x: Array) -> Array:
 
 def dot(x: Array, weight: Array) -> Array:
     """`x weightᵀ` over the last axes: x `[…, in]`, weight `[out, in]`; each product rounds before it is added."""
-    rows, columns = _blocks(flush(x.reshape(-1, x.shape[-1]))), _blocks(flush(weight))
-    size = max(1, _CHUNK // (LANES * len(columns)))
-    parts = [_dot(rows[start : start + size], columns) for start in range(0, len(rows), size)]
+    rows, columns = flush(x.reshape(-1, x.shape[-1])), flush(weight)
+    size = max(1, _CHUNK // max(1, columns.size))
+    parts = [_in_order(rows[at : at + size, None], columns[None]) for at in range(0, len(rows), size)]
     return np.concatenate(parts).reshape(*x.shape[:-1], len(weight))
 
 
 def matmul(a: Array, b: Array) -> Array:
-    """`a @ b` over the last two axes, leading ones broadcast; each element a `lane_sum` of its products."""
-    return lane_sum(flush(flush(a)[..., :, None, :] * flush(b).swapaxes(-1, -2)[..., None, :, :]))
+    """`a @ b` over the last two axes, leading ones broadcast."""
+    return _in_order(flush(a)[..., :, None, :], flush(b).swapaxes(-1, -2)[..., None, :, :])
 
 
-def _dot(rows: Array, columns: Array) -> Array:
-    total = flush(rows[:, None, 0] * columns[None, :, 0])
-    for index in range(1, rows.shape[1]):
-        total = flush(total + flush(rows[:, None, index] * columns[None, :, index]))
-    return _fold(total)
+def _in_order(a: Array, b: Array) -> Array:
+    """Σ a b over the last axis, one after the other, from +0."""
+    if not a.shape[-1]:
+        return np.zeros(np.broadcast_shapes(a.shape, b.shape)[:-1], np.float32)
+    products = a * b
+    if _smallest(a) * _smallest(b) >= _SAFE:
+        return np.asarray(np.add.accumulate(products, axis=-1)[..., -1] + np.float32(0))
+    total = np.zeros(products.shape[:-1], np.float32)
+    for index in range(products.shape[-1]):
+        total = flush(total + flush(products[..., index]))
+    return total
+
+
+def _smallest(x: Array) -> float:
+    """The smallest size of the elements that are not zero."""
+    size = np.abs(x[x != 0]).astype(np.float64)
+    return float(size.min()) if size.size else 1.0
 
 
 def _blocks(x: Array) -> Array:

@@ -1,5 +1,6 @@
 /* Which instruction sets this build has and this CPU can run. */
 #include "cpu.h"
+#include "ops/portable.h"
 
 #define ERNN_ISA(name) extern const ernn_isa ernn_isa_##name;
 #include "ernn_isas.h"
@@ -9,6 +10,12 @@ static const ernn_isa *const isas[] = { /* best first */
 #define ERNN_ISA(name) &ernn_isa_##name,
 #include "ernn_isas.h"
 #undef ERNN_ISA
+};
+
+ernn_run *const ernn_common[OP_COUNT] = {
+#define X(op) [OP_##op] = ernn_##op,
+    ERNN_COMMON(X)
+#undef X
 };
 
 static int same(const char *a, const char *b) {

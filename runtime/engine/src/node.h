@@ -37,15 +37,16 @@ struct ernn_node {
   uint32_t exact;
 };
 
-/* Same order as OPS in export/to_ernn/format.py. */
-#define ERNN_OPS(X)                                                                                                  \
+/* Same order as OPS in export/to_ernn/format.py. Layers have a body for each instruction set, the others one for all. */
+#define ERNN_FLOAT_LAYERS(X) X(linear) X(gru) X(lstm) X(rnn)
+#define ERNN_INTEGER_LAYERS(X) X(quantize) X(dequantize) X(qlinear) X(qgru) X(qlstm) X(qrnn)
+#define ERNN_COMMON(X)                                                                                                \
   X(copy) X(take) X(unary) X(binary) X(clip) X(where) X(cast) X(frame_index) X(validity) X(reflect) X(reduce)        \
-  X(cumsum) X(softmax) X(layer_norm) X(linear) X(matmul) X(gru) X(lstm) X(rnn) X(stft) X(quantize) X(dequantize)     \
-  X(rescale) X(qlinear) X(qunary) X(qadd) X(qmul) X(qgru) X(qlstm) X(qrnn)
+  X(cumsum) X(softmax) X(layer_norm) X(matmul) X(stft) X(rescale) X(qunary) X(qadd) X(qmul)
 
 enum {
 #define X(name) OP_##name,
-  ERNN_OPS(X)
+  ERNN_FLOAT_LAYERS(X) ERNN_INTEGER_LAYERS(X) ERNN_COMMON(X)
 #undef X
   OP_COUNT
 };
@@ -58,11 +59,28 @@ typedef struct {
 } op_rule;
 extern const op_rule ernn_rules[OP_COUNT];
 
-/* One instruction set: a body for every operation, and what prepares a node's own memory for it. */
+enum { FLOAT_LAYERS = OP_rnn + 1, LAYERS = OP_qrnn + 1 };
+
+/* A body for every layer of one kind, and what prepares a node's own memory for it (NULL: nothing to prepare). */
+typedef struct {
+  ernn_run *run[FLOAT_LAYERS], *init[FLOAT_LAYERS];
+} ernn_floats;
+
+/* One instruction set. */
 typedef struct {
   const char *name;
   int (*usable)(void);
-  ernn_run *run[OP_COUNT];
-  ernn_run *init[OP_COUNT]; /* NULL: nothing to prepare */
+  const ernn_floats *floats;
+  ernn_run *run[LAYERS - FLOAT_LAYERS], *init[LAYERS - FLOAT_LAYERS];
 } ernn_isa;
+
+extern ernn_run *const ernn_common[OP_COUNT]; /* NULL for layers */
+
+static inline ernn_run *body_of(const ernn_isa *isa, uint32_t op) {
+  return op < FLOAT_LAYERS ? isa->floats->run[op] : op < LAYERS ? isa->run[op - FLOAT_LAYERS] : ernn_common[op];
+}
+
+static inline ernn_run *preparation_of(const ernn_isa *isa, uint32_t op) {
+  return op < FLOAT_LAYERS ? isa->floats->init[op] : op < LAYERS ? isa->init[op - FLOAT_LAYERS] : (ernn_run *)0;
+}
 #endif

@@ -1,7 +1,7 @@
 /* What each operation's operands and attributes must be. A rule that passes is all that keeps a body inside its memory. */
 #include "attrs.h"
 #include "edgernn.h"
-#include "node.h"
+#include "layer.h"
 
 #define WORDS(type) (sizeof(type) / 4)
 #define ATTR(type) const type *a = (const void *)n->attr
@@ -172,36 +172,39 @@ static int linear_reads(const linear_attr *a, const file_value *x) {
          times(a->rows - 1u, a->stride) + a->start <= x->count - width;
 }
 
+static int layer_fits(uint64_t batch, uint64_t in, uint64_t hidden, uint64_t out) { /* so that its layout does */
+  const uint64_t most = 1 << 20;
+  return batch && in && hidden && out && batch <= most && in <= most && hidden <= most && out <= most;
+}
+
 static int check_linear(const node_view *n, node_need *need) {
   ATTR(linear_attr);
-  uint64_t rows = times(a->groups, a->out);
+  uint64_t rows = times(a->groups, pad16(a->out));
   need->scratch = times(pad16(a->in), 4);
   need->own = 64;
   return linear_reads(a, n->in[0]) && n->in[0]->dtype == ERNN_FLOAT32 &&
-         is(n->in[1], ERNN_FLOAT32, times(rows, pad16(a->in))) && optional(operand(n, 2), ERNN_FLOAT32, rows) &&
-         is(n->out[0], ERNN_FLOAT32, times(a->rows, rows));
+         is(n->in[1], ERNN_FLOAT32, times(rows, a->in)) && optional(operand(n, 2), ERNN_FLOAT32, rows) &&
+         is(n->out[0], ERNN_FLOAT32, times(a->rows, times(a->groups, a->out)));
 }
 
 static int check_matmul(const node_view *n, node_need *need) { /* b is transposed: [batch, out, in] */
   ATTR(matmul_attr);
-  need->scratch = times(pad16(a->in), 8);
+  (void)need;
   return a->in && is(n->in[0], ERNN_FLOAT32, times(times(a->batch, a->rows), a->in)) &&
          is(n->in[1], ERNN_FLOAT32, times(times(a->batch, a->out), a->in)) &&
          is(n->out[0], ERNN_FLOAT32, times(times(a->batch, a->rows), a->out));
 }
 
 /* x, h, weight_ih, weight_hh, bias_ih, bias_hh, active (GRU, RNN) or c, weight_hr before it (LSTM); see to_ernn */
-static int float_cell(const node_view *n, node_need *need, uint32_t gates, uint32_t first) {
+static int float_cell_fits(const node_view *n, node_need *need, uint32_t gates, uint32_t first) {
   ATTR(cell_attr);
-  uint64_t rows = times(gates, a->hidden), batch = a->batch;
-  need->own = 128;
-  need->scratch = times(rows, 8) + times(pad16(a->in), 4) + times(pad16(a->out) + pad16(a->hidden), 12) +
-                  times(times(batch, (uint64_t)a->hidden + a->out), 4) + 8 * 64;
-  return a->frames && batch && a->in && a->hidden && a->out &&
-         is(n->in[0], ERNN_FLOAT32, times(times(a->frames, batch), a->in)) &&
-         is(n->in[1], ERNN_FLOAT32, times(batch, a->out)) &&
-         is(n->in[first], ERNN_FLOAT32, times(rows, pad16(a->in))) &&
-         is(n->in[first + 1], ERNN_FLOAT32, times(rows, pad16(a->out))) &&
+  if (!layer_fits(a->batch, a->in, a->hidden, a->out)) return 0;
+  uint64_t rows = times(gates, pad16(a->hidden)), batch = a->batch;
+  need->own = sizeof(float_cell);
+  need->scratch = 4 * size_of_rooms(a, gates);
+  return a->frames && is(n->in[0], ERNN_FLOAT32, times(times(a->frames, batch), a->in)) &&
+         is(n->in[1], ERNN_FLOAT32, times(batch, a->out)) && is(n->in[first], ERNN_FLOAT32, times(rows, a->in)) &&
+         is(n->in[first + 1], ERNN_FLOAT32, times(rows, a->out)) &&
          optional(operand(n, first + 2), ERNN_FLOAT32, rows) && optional(operand(n, first + 3), ERNN_FLOAT32, rows) &&
          is(n->out[0], ERNN_FLOAT32, times(times(a->frames, batch), a->out)) &&
          is(n->out[1], ERNN_FLOAT32, times(batch, a->out));
@@ -209,20 +212,20 @@ static int float_cell(const node_view *n, node_need *need, uint32_t gates, uint3
 
 static int check_gru(const node_view *n, node_need *need) {
   ATTR(cell_attr);
-  return float_cell(n, need, 3, 2) && a->out == a->hidden && optional(operand(n, 6), ERNN_BOOL, 1);
+  return float_cell_fits(n, need, 3, 2) && a->out == a->hidden && optional(operand(n, 6), ERNN_BOOL, 1);
 }
 
 static int check_rnn(const node_view *n, node_need *need) {
   ATTR(cell_attr);
-  return float_cell(n, need, 1, 2) && a->out == a->hidden && a->kind <= RNN_RELU &&
+  return float_cell_fits(n, need, 1, 2) && a->out == a->hidden && a->kind <= RNN_RELU &&
          optional(operand(n, 6), ERNN_BOOL, 1);
 }
 
 static int check_lstm(const node_view *n, node_need *need) {
   ATTR(cell_attr);
   const file_value *projection = operand(n, 7);
-  return float_cell(n, need, 4, 3) && is(n->in[2], ERNN_FLOAT32, times(a->batch, a->hidden)) &&
-         optional(projection, ERNN_FLOAT32, times(a->out, pad16(a->hidden))) && (projection || a->out == a->hidden) &&
+  return float_cell_fits(n, need, 4, 3) && is(n->in[2], ERNN_FLOAT32, times(a->batch, a->hidden)) &&
+         optional(projection, ERNN_FLOAT32, times(pad16(a->out), a->hidden)) && (projection || a->out == a->hidden) &&
          optional(operand(n, 8), ERNN_BOOL, 1) && is(n->out[2], ERNN_FLOAT32, n->in[2]->count);
 }
 
@@ -300,14 +303,12 @@ static int check_qmul(const node_view *n, node_need *need) {
  * the weights' panels do */
 static int integer_cell(const node_view *n, node_need *need, uint32_t gates, uint32_t first, uint32_t h_dtype) {
   ATTR(qcell_attr);
-  uint64_t rows = times(gates, pad16(a->hidden)), batch = a->batch;
-  need->own = times(rows, 8) + times(pad16(a->out), 4) + 2 * ERNN_ALIGN;
-  need->scratch = times(pad16(a->in) + pad16(a->out) + pad16(a->hidden), 2) +
-                  times(pad16(a->hidden) + pad16(a->out), 8) +
-                  times(batch, times(pad16(a->hidden) + pad16(a->out), 4)) + 16 * ERNN_ALIGN;
-  return a->frames && batch && a->in && a->hidden && a->out && narrow_int(n->in[0]) && a->h_wide <= 1 &&
-         shift_fits(a->shift, 31) && a->shift > 0 && shift_fits(a->cell_exponent, 18) && shift_fits(a->h_shift, 15) &&
-         shift_fits(a->y_shift, 15) && n->in[0]->count == times(times(a->frames, batch), a->in) &&
+  if (!layer_fits(a->batch, a->in, a->hidden, a->out)) return 0;
+  const uint64_t rows = times(gates, pad16(a->hidden)), batch = a->batch;
+  const qcell_layout layout = layout_of_qcell(a, gates);
+  need->own = layout.own, need->scratch = layout.scratch;
+  return a->frames && narrow_int(n->in[0]) && a->h_wide <= 1 && shift_fits(a->shift, 31) && a->shift > 0 &&
+         shift_fits(a->cell_exponent, 18) && shift_fits(a->h_shift, 14) && shift_fits(a->y_shift, 14) && n->in[0]->count == times(times(a->frames, batch), a->in) &&
          is(n->in[1], h_dtype, times(batch, a->out)) && is(n->in[first], ERNN_INT8, times(rows, pad16(a->in))) &&
          is(n->in[first + 1], ERNN_INT8, times(rows, pad16(a->out))) && is(n->in[first + 2], ERNN_INT32, rows) &&
          is(n->in[first + 3], ERNN_INT32, rows) && is(n->in[first + 4], ERNN_INT32, rows) &&

@@ -100,7 +100,7 @@ ernn_status ernn_stream_init(ernn_stream **stream, const ernn_model *m, uint32_t
     ernn_next_node(&view, &word, &node);
     ernn_node *n = s->nodes + i;
     need_of(&node, &need);
-    *n = (ernn_node){.run = isa->run[node.opcode],
+    *n = (ernn_node){.run = body_of(isa, node.opcode),
                      .attr = node.attr,
                      .own = base + own,
                      .scratch = base + at.scratch,
@@ -111,7 +111,8 @@ ernn_status ernn_stream_init(ernn_stream **stream, const ernn_model *m, uint32_t
       if (node.in[k]) n->in[k] = place(s, node.in[k]), n->in_dtype[k] = &node.in[k]->dtype;
     for (uint32_t k = 0; k < node.outs; k++) n->out[k] = place(s, node.out[k]), n->out_dtype[k] = &node.out[k]->dtype;
     own += align_up(need.own);
-    if (isa->init[node.opcode]) isa->init[node.opcode](n);
+    ernn_run *prepare = preparation_of(isa, node.opcode);
+    if (prepare) prepare(n);
   }
   volatile uint8_t touched = 0; /* every page of the weights is in memory before the first step */
   for (uint64_t i = 0; i < m->size; i += 4096) touched = (uint8_t)(touched + m->data[i]);

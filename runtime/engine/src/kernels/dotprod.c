@@ -1,5 +1,6 @@
 /* Arm with the dot product instruction (Cortex-A55, A75 and later). */
 #define ISA dotprod
+#define FLOATS neon
 #define KERNEL_OFFSET 0
 #include "neon.h"
 

@@ -1,342 +1,395 @@
-/* Bodies of the integer operations around a matrix product, for one width of its sums.
- *
- * The includer has defined, for `sums` of 16 rows:
- *   BODY(name)                             the body's name
- *   X_OFFSET                               what `prepare` adds to each element of x (0 or 128)
- *   add_products(acc, w, block, step, x, quads, n)
- *                                          acc[i] += rows of block i: 64 bytes for each 4 elements of x, `step` apart
- *   scaled(a, ma, shift), scaled_both(a, ma, b, mb, shift)
- *                                          sums as int32, rounded and held in 32 bits
- */
+/* Bodies of the integer layers. The instruction set has defined X_OFFSET, what its product wants added to each element
+ * of x (0 or 128), and
+ *   add_products(acc, w, gates, panels, panel_bytes, x, quads)
+ *       acc[panel * gates + gate] += 16 rows of 4 weights, 64 bytes a gate, times each 4 elements of x */
 #include "../attrs.h"
-#include "../node.h"
+#include "../layer.h"
 #include "edgernn.h"
 #include "vectors.h"
 
-/* x of a product: int8, or int16 as 128 high + low */
-typedef struct {
-  int8_t *high, *low;
-  uint32_t padded;
-} BODY(input);
-#define input BODY(input)
+/* Panels that one pass takes: enough chains of additions to hide their latency. */
+#ifndef PANELS
+#define PANELS(gates) ((gates) == 1 ? 4u : 1u)
+#endif
 
-INLINE uint32_t BODY(padded)(uint32_t n) { return (n + 15) & ~(uint32_t)15; }
-#define padded16 BODY(padded)
+/* x for `add_products`: as it lies where nothing is to be changed. */
+APART operand split(int8_t *room, const int16_t *v, uint32_t quads) {
+  int8_t *low = room + 4 * quads;
+  for (uint32_t i = 0; i < 4 * quads; i++) {
+    const int32_t high = (v[i] + 64) >> 7;
+    room[i] = (int8_t)(high ^ (X_OFFSET ? -128 : 0));
+    low[i] = (int8_t)((v[i] - high * 128) ^ (X_OFFSET ? -128 : 0));
+  }
+  return (operand){room, low, quads};
+}
 
-static void BODY(prepare)(input *x, const void *from, uint32_t dtype, uint32_t count) {
-  if (dtype == ERNN_INT8) {
+INLINE operand prepared(int8_t *room, const void *from, uint32_t bytes, uint32_t count) {
+  const uint32_t quads = padded16(count) / 4;
+  if (bytes == 1) {
     const int8_t *v = from;
-    x->low = (int8_t *)0;
-    for (uint32_t i = 0; i < count; i++) x->high[i] = (int8_t)(v[i] ^ (X_OFFSET ? -128 : 0));
-  } else {
-    const int16_t *v = from;
-    x->low = x->high + x->padded;
-    for (uint32_t i = 0; i < count; i++) {
-      int32_t high = (v[i] + 64) >> 7;
-      x->high[i] = (int8_t)(high ^ (X_OFFSET ? -128 : 0));
-      x->low[i] = (int8_t)((v[i] - high * 128) ^ (X_OFFSET ? -128 : 0));
-    }
+    if (!X_OFFSET) return (operand){v, (const int8_t *)0, quads};
+    for (uint32_t i = 0; i < 4 * quads; i++) room[i] = (int8_t)(v[i] ^ -128);
+    return (operand){room, (const int8_t *)0, quads};
   }
+  return split(room, from, quads);
 }
 
-/* Rows of `n` blocks: Σ x w + bias. */
-INLINE void BODY(rows)(sums *acc, const int32_t *bias, const int8_t *w, uint64_t block, uint64_t step, const input *x,
-                       const int n) {
-  uint32_t quads = x->padded / 4;
-  if (x->low) {
-    for (int i = 0; i < n; i++) acc[i] = (sums){0};
-    add_products(acc, w, block, step, x->high, quads, n);
-    for (int i = 0; i < n; i++) acc[i] = (acc[i] << 7) + load_bias(bias + 16 * i);
-    add_products(acc, w, block, step, x->low, quads, n);
-  } else {
-    for (int i = 0; i < n; i++) acc[i] = load_bias(bias + 16 * i);
-    add_products(acc, w, block, step, x->high, quads, n);
-  }
+/* Rows of `panels` panels: Σ x w + bias. */
+INLINE void rows_of(sums *acc, const int32_t *bias, const int8_t *w, const int gates, const int panels, operand x) {
+  UNROLL for (int i = 0; i < gates * panels; i++) acc[i] = load_bias(bias + 16 * i);
+  add_products(acc, w, gates, panels, 64 * (uint64_t)gates * x.quads, x.high, x.quads);
 }
+
+/* The same of int8 or int16 x, one panel, for layers that are wide somewhere. */
+#define WIDE_ROWS(gates)                                                                                               \
+  APART void more_products_##gates(sums *acc, const int8_t *w, const int8_t *x, uint32_t quads) {                      \
+    sums total[gates];                                                                                                 \
+    UNROLL for (int i = 0; i < gates; i++) total[i] = acc[i];                                                          \
+    add_products(total, w, gates, 1, 0, x, quads);                                                                     \
+    UNROLL for (int i = 0; i < gates; i++) acc[i] = total[i];                                                          \
+  }                                                                                                                    \
+  APART void wide_rows_##gates(sums *acc, const int32_t *bias, const int8_t *w, operand x) {                           \
+    for (int i = 0; i < gates; i++) acc[i] = x.low ? no_sums() : load_bias(bias + 16 * i);                             \
+    more_products_##gates(acc, w, x.high, x.quads);                                                                    \
+    if (!x.low) return;                                                                                                \
+    for (int i = 0; i < gates; i++) acc[i] = shifted_sums(acc[i], bias + 16 * i);                                      \
+    more_products_##gates(acc, w, x.low, x.quads);                                                                     \
+  }
+WIDE_ROWS(1)
+WIDE_ROWS(3)
+WIDE_ROWS(4)
 
 /* Biases less what X_OFFSET adds to the sums. */
-static void BODY(offset_biases)(int32_t *to, const int32_t *bias, const int8_t *w, uint32_t rows, uint32_t gates,
-                                uint32_t width, int wide_x) {
+static void offset_biases(int32_t *to, const int32_t *bias, const int8_t *w, uint32_t rows, uint32_t gates, uint32_t width,
+                          int is_wide) {
   for (uint32_t r = 0; r < rows; r++) {
-    uint32_t panel = r / (16 * gates), gate = r / 16 % gates, lane = r % 16;
+    const uint32_t panel = r / (16 * gates), gate = r / 16 % gates, lane = r % 16;
     int32_t total = 0;
     for (uint32_t k = 0; k < width; k++)
       total += w[(uint64_t)panel * width * 16 * gates + ((uint64_t)(k / 4) * gates + gate) * 64 + lane * 4 + k % 4];
-    to[r] = bias[r] - total * X_OFFSET * (wide_x ? 129 : 1);
+    to[r] = bias[r] - total * X_OFFSET * (is_wide ? 129 : 1);
   }
 }
 
-INLINE d16 BODY(narrow)(d16 h, int shift, int wide) { /* units of 2^-15 to 2^-shift */
-  int by = 15 - shift, limit = wide ? 16319 : 127;
-  return clamp16((h + (1 << by >> 1)) >> by, -limit, limit);
-}
-#define narrow16 BODY(narrow)
-
-INLINE void BODY(put)(void *y, uint64_t at, d16 v, uint32_t dtype) {
-  if (dtype == ERNN_INT8)
-    *(b16 *)((int8_t *)y + at) = __builtin_convertvector(v, b16);
+INLINE void put(void *y, uint64_t at, w16 v, uint32_t is_wide) {
+  if (is_wide)
+    store16((int16_t *)y + at, v);
   else
-    *(w16 *)((int16_t *)y + at) = NARROWER(v);
+    store8((int8_t *)y + at, v);
 }
-#define put16 BODY(put)
 
 /* --- Linear and Conv1d ------------------------------------------------------------------------------------------- */
 
-static void BODY(init_qlinear)(ernn_node *node) {
+static void init_qlinear(ernn_node *node) {
   const qlinear_attr *a = (const void *)node->attr;
-  BODY(offset_biases)(node->own, node->in[2], node->in[1], a->linear.groups * padded16(a->linear.out), 1,
-                      padded16(a->linear.in), *node->in_dtype[0] == ERNN_INT16);
+  offset_biases(node->own, node->in[2], node->in[1], a->linear.groups * padded16(a->linear.out), 1,
+                padded16(a->linear.in), *node->in_dtype[0] == ERNN_INT16);
 }
 
-INLINE void BODY(panels)(const qlinear_attr *a, ernn_node *node, const input *x, uint64_t row, uint64_t y, const int n) {
-  uint32_t dtype = *node->out_dtype[0];
-  uint64_t width = x->padded;
+INLINE void qlinear_panels(const qlinear_attr *a, ernn_node *node, operand x, uint64_t row, uint64_t y, const int panels) {
+  const uint32_t dtype = *node->out_dtype[0];
+  const int32_t *bias = (const int32_t *)node->own + row;
+  const int8_t *w = (const int8_t *)node->in[1] + row * 4 * x.quads;
   sums acc[4];
-  BODY(rows)(acc, (const int32_t *)node->own + row, (const int8_t *)node->in[1] + row * width, 16 * width, 64, x, n);
-  for (int i = 0; i < n; i++) {
-    uint64_t at = y + 16 * (uint64_t)i;
+  if (!x.low)
+    rows_of(acc, bias, w, 1, panels, x);
+  else
+    for (uint32_t i = 0; i < (uint32_t)panels; i++) wide_rows_1(acc + i, bias + 16 * i, w + 64 * (uint64_t)i * x.quads, x);
+  for (int i = 0; i < panels; i++, row += 16, y += 16) {
     if (dtype == ERNN_FLOAT32) {
-      const float *multiplier = (const float *)node->in[3] + row + 16 * i;
-      float *to = (float *)node->out[0] + at;
-      for (int l = 0; l < 16; l++) to[l] = fmul((float)acc[i][l], multiplier[l]);
+      f16 by = load_floats((const float *)node->in[3] + row);
+      store_floats((float *)node->out[0] + y, times(sums_as_floats(acc[i]), by));
     } else {
-      d16 v = scaled(acc[i], *(const d16 *)((const int32_t *)node->in[3] + row + 16 * i), a->shift);
-      put16(node->out[0], at, clamp16(v, a->low, a->high), dtype);
+      d16 v = scaled(acc[i], (const int32_t *)node->in[3] + row, a->shift);
+      put(node->out[0], y, clamp16(word(v), (int16_t)a->low, (int16_t)a->high), dtype == ERNN_INT16);
     }
   }
 }
 
-static void BODY(qlinear)(ernn_node *node) {
+static void run_qlinear(ernn_node *node) {
   const qlinear_attr *a = (const void *)node->attr;
   const linear_attr *l = &a->linear;
-  uint32_t each = dtype_size(*node->in_dtype[0]), padded = padded16(l->in), count = padded16(l->out) / 16;
-  input x = {node->scratch, (int8_t *)0, padded};
+  const uint32_t each = dtype_size(*node->in_dtype[0]), count = padded16(l->out) / 16;
   for (uint32_t r = 0; r < l->rows; r++) {
     for (uint32_t g = 0; g < l->groups; g++) {
-      uint64_t from = l->start + (uint64_t)r * l->stride + (uint64_t)g * l->in;
+      const uint64_t from = l->start + (uint64_t)r * l->stride + (uint64_t)g * l->in;
       uint64_t y = ((uint64_t)r * l->groups + g) * l->out, row = (uint64_t)g * count * 16;
-      BODY(prepare)(&x, (const uint8_t *)node->in[0] + from * each, *node->in_dtype[0], l->in);
-      uint32_t p = 0;
-      for (; p + 4 <= count; p += 4) BODY(panels)(a, node, &x, row + 16 * (uint64_t)p, y + 16 * (uint64_t)p, 4);
-      for (; p < count; p++) BODY(panels)(a, node, &x, row + 16 * (uint64_t)p, y + 16 * (uint64_t)p, 1);
+      const operand x = prepared(node->scratch, (const uint8_t *)node->in[0] + from * each, each, l->in);
+      uint32_t left = count;
+      for (; left >= 4; left -= 4, row += 64, y += 64) qlinear_panels(a, node, x, row, y, 4);
+      for (; left; left--, row += 16, y += 16) qlinear_panels(a, node, x, row, y, 1);
     }
   }
 }
 
 /* --- recurrent layers -------------------------------------------------------------------------------------------- */
 
+/* One frame of one sequence. */
 typedef struct {
-  const qcell_attr *a;
-  const int8_t *w_ih, *w_hh;
-  const int32_t *bias_ih, *bias_hh, *by_ih, *by_hh;
-  input x, h;
-  uint8_t *room; /* scratch behind x and h */
-  uint32_t panels, x_dtype, y_dtype, h_dtype;
-} BODY(cell);
-#define cell BODY(cell)
-
-static void BODY(init_cell)(ernn_node *node, uint32_t gates, uint32_t first) {
-  const qcell_attr *a = (const void *)node->attr;
-  uint32_t rows = gates * padded16(a->hidden);
-  int32_t *own = node->own;
-  BODY(offset_biases)(own, node->in[first + 2], node->in[first], rows, gates, padded16(a->in),
-                      *node->in_dtype[0] == ERNN_INT16);
-  BODY(offset_biases)(own + rows, node->in[first + 3], node->in[first + 1], rows, gates, padded16(a->out),
-                      a->h_wide != 0);
-}
-
-static cell BODY(cell_of)(ernn_node *node, uint32_t gates, uint32_t first) {
-  const qcell_attr *a = (const void *)node->attr;
-  cell c = {.a = a, .w_ih = node->in[first], .w_hh = node->in[first + 1], .bias_ih = node->own,
-            .by_ih = node->in[first + 4], .by_hh = node->in[first + 5]};
-  uint32_t in = padded16(a->in), out = padded16(a->out);
-  int8_t *scratch = node->scratch;
-  c.panels = padded16(a->hidden) / 16;
-  c.bias_hh = c.bias_ih + (uint64_t)gates * 16 * c.panels;
-  c.x = (input){scratch, (int8_t *)0, in};
-  c.h = (input){scratch + 2 * in, (int8_t *)0, out};
-  c.room = (uint8_t *)scratch + align_up(2 * ((uint64_t)in + out));
-  c.x_dtype = *node->in_dtype[0], c.y_dtype = *node->out_dtype[0], c.h_dtype = a->h_wide ? ERNN_INT16 : ERNN_INT8;
-  return c;
-}
-
-INLINE void BODY(gates)(const cell *c, sums *given, sums *kept, uint32_t panel, const int n) {
-  uint64_t first = (uint64_t)panel * 16 * (uint32_t)n;
-  BODY(rows)(given, c->bias_ih + first, c->w_ih + first * c->x.padded, 64, 64 * (uint64_t)n, &c->x, n);
-  BODY(rows)(kept, c->bias_hh + first, c->w_hh + first * c->h.padded, 64, 64 * (uint64_t)n, &c->h, n);
-}
+  const qcell *c;
+  operand x, h;
+  void *y;
+  uint64_t y_at;
+  int32_t *state32; /* GRU: h; LSTM: c */
+  int16_t *state16; /* LSTM and RNN: h */
+  uint32_t room32, room16; /* units of them that may be written: a row of a batch ends where the next begins */
+} frame;
 
 /* Gate pre-activation: both scaled sums rounded once. */
-INLINE w16 BODY(joined)(const cell *c, sums given, sums kept, uint64_t row) {
-  return word(scaled_both(given, *(const d16 *)(c->by_ih + row), kept, *(const d16 *)(c->by_hh + row), c->a->shift));
+INLINE w16 joined(const qcell *c, sums given, sums kept, uint64_t row) {
+  return word(scaled_both(given, c->by_ih + row, kept, c->by_hh + row, c->shift));
 }
 
-/* The state of this step: copied to the result, or to scratch where `active` says that the old one is held. */
-static void *BODY(state)(const void *old, void *result, void *scratch, const uint8_t *active, uint64_t words) {
-  const uint16_t *from = old;
-  uint16_t *to = active && !*active ? scratch : result;
-  if (to != from)
-    for (uint64_t i = 0; i < words; i++) to[i] = from[i];
-  if (to != result && result != old)
-    for (uint64_t i = 0; i < words; i++) ((uint16_t *)result)[i] = from[i];
-  return to;
+INLINE void keep32(const frame *f, uint32_t first, d16 v) {
+  if (first + 16 <= f->room32) {
+    store32(f->state32 + first, v);
+  } else {
+    int32_t part[16];
+    store32(part, v);
+    for (uint32_t i = first; i < f->room32; i++) f->state32[i] = part[i - first];
+  }
 }
 
-/* 16 units of a state: rows of a batch stand close, so only the last row may be written beyond its end. */
-INLINE void BODY(keep32)(int32_t *h, d16 v, uint32_t left) {
-  if (left >= 16)
-    *(d16 *)h = v;
-  else
-    for (uint32_t i = 0; i < left; i++) h[i] = v[i];
+INLINE void keep16(const frame *f, uint32_t first, w16 v) {
+  if (first + 16 <= f->room16) {
+    store16(f->state16 + first, v);
+  } else {
+    int16_t part[16];
+    store16(part, v);
+    for (uint32_t i = first; i < f->room16; i++) f->state16[i] = part[i - first];
+  }
 }
 
-INLINE void BODY(keep16)(int16_t *h, w16 v, uint32_t left) {
-  if (left >= 16)
-    *(w16 *)h = v;
-  else
-    for (uint32_t i = 0; i < left; i++) h[i] = v[i];
+INLINE void gru_panel(const frame *f, const sums *given, const sums *kept, uint32_t panel) {
+  const qcell *c = f->c;
+  const uint64_t row = (uint64_t)panel * 48;
+  w16 r = sigmoid(joined(c, given[0], kept[0], row)), z = sigmoid(joined(c, given[1], kept[1], row + 16));
+  w16 n_given = word(scaled(given[2], c->by_ih + row + 32, c->shift));
+  w16 n_kept = word(scaled(kept[2], c->by_hh + row + 32, c->shift));
+  w16 n = hyperbolic_tangent(adds(n_given, mulhrs(r, n_kept)));
+  d16 h = approach(load32(f->state32 + 16 * panel), n, z);
+  keep32(f, 16 * panel, h);
+  EACH_D(i) h.v[i] >>= 15;
+  put(f->y, f->y_at + 16 * panel, narrow(word(h), c->y_shift, c->y_wide), c->y_wide);
+}
+
+INLINE void lstm_panel(const frame *f, const sums *given, const sums *kept, uint32_t panel) {
+  const qcell *c = f->c;
+  const uint64_t row = (uint64_t)panel * 64;
+  const uint32_t first = 16 * panel;
+  w16 i = sigmoid(joined(c, given[0], kept[0], row)), forget = sigmoid(joined(c, given[1], kept[1], row + 16));
+  w16 g = hyperbolic_tangent(joined(c, given[2], kept[2], row + 32)), o = sigmoid(joined(c, given[3], kept[3], row + 48));
+  const int by = c->cell_exponent, down = 18 - by;
+  d16 cell = load32(f->state32 + first), rounded = cell, entering = multiplied(i, g);
+  EACH_D(k) rounded.v[k] = (cell.v[k] + (1 << 14)) >> 15;
+  EACH_W(k) forget.v[k] ^= (int16_t)-32768; /* less 32768 */
+  d16 leaving = multiplied(forget, word(rounded));
+  EACH_D(k) cell.v[k] += leaving.v[k] + ((entering.v[k] + (1 << by >> 1)) >> by);
+  cell = clamp32(cell, -(1 << 30) + 1, (1 << 30) - 1);
+  keep32(f, first, cell);
+  EACH_D(k) cell.v[k] = (cell.v[k] + (1 << down >> 1)) >> down;
+  w16 made = mulhrs(o, hyperbolic_tangent(word(cell)));
+  if (c->w_hr) {
+    store8(c->made + first, narrow(made, 7, 0));
+  } else {
+    keep16(f, first, made);
+    put(f->y, f->y_at + first, narrow(made, c->y_shift, c->y_wide), c->y_wide);
+  }
+}
+
+INLINE void rnn_panel(const frame *f, const sums *given, const sums *kept, uint32_t panel) {
+  const qcell *c = f->c;
+  const uint32_t first = 16 * panel;
+  w16 total = joined(c, *given, *kept, first), h = c->is_relu ? clamp16(total, 0, 32767) : hyperbolic_tangent(total);
+  keep16(f, first, h);
+  put(f->y, f->y_at + first, narrow(h, c->y_shift, c->y_wide), c->y_wide);
+}
+
+INLINE void gates_of(const frame *f, const sums *given, const sums *kept, uint32_t panel, const int kind) {
+  if (kind == CELL_GRU) gru_panel(f, given, kept, panel);
+  if (kind == CELL_LSTM) lstm_panel(f, given, kept, panel);
+  if (kind == CELL_RNN) rnn_panel(f, given, kept, panel);
+}
+
+INLINE uint32_t in_turn(const frame *f, uint32_t k, uint32_t count) {
+  return f->c->turn & 1 ? count - 1 - k : k; /* back and forth from step to step: what was read last is still near */
+}
+
+#define WIDE_SUMS_OF(gates) ((gates) == 1 ? wide_rows_1 : (gates) == 3 ? wide_rows_3 : wide_rows_4)
+
+/* Sums of `panels` panels from `panel` on, for both halves. Those of int16 come from apart: few layers take it. */
+INLINE void gate_sums(const frame *f, sums *given, sums *kept, uint32_t panel, const int gates, const int panels) {
+  const qcell *c = f->c;
+  const uint64_t row = (uint64_t)panel * 16 * (uint32_t)gates;
+  const int32_t *bias_ih = c->bias_ih + row, *bias_hh = c->bias_hh + row;
+  const int8_t *w_ih = c->w_ih + row * 4 * f->x.quads, *w_hh = c->w_hh + row * 4 * f->h.quads;
+  if (!f->x.low && !f->h.low) {
+    rows_of(given, bias_ih, w_ih, gates, panels, f->x);
+    rows_of(kept, bias_hh, w_hh, gates, panels, f->h);
+    return;
+  }
+  sums both[2][8];
+  ROLLED for (int i = 0; i < panels; i++) {
+    const int at = gates * i;
+    WIDE_SUMS_OF(gates)(both[0] + at, bias_ih + 16 * at, w_ih + 64 * (uint64_t)at * f->x.quads, f->x);
+    WIDE_SUMS_OF(gates)(both[1] + at, bias_hh + 16 * at, w_hh + 64 * (uint64_t)at * f->h.quads, f->h);
+  }
+  UNROLL for (int i = 0; i < gates * panels; i++) given[i] = both[0][i], kept[i] = both[1][i];
+}
+
+INLINE void some_panels(const frame *f, uint32_t panel, const int kind, const int gates, const int panels) {
+  sums given[8], kept[8];
+  gate_sums(f, given, kept, panel, gates, panels);
+  ROLLED for (int i = 0; i < panels; i++) gates_of(f, given + gates * i, kept + gates * i, panel + (uint32_t)i, kind);
+}
+
+/* All panels; back and forth from step to step, as what was read last is still near. */
+INLINE void all_panels(const frame *f, const int kind, const int gates) {
+  const uint32_t most = PANELS(gates), count = f->c->panels, groups = count / most;
+  for (uint32_t k = 0; k < groups; k++)
+    some_panels(f, most * (f->c->turn & 1 ? groups - 1 - k : k), kind, gates, (int)most);
+  for (uint32_t panel = groups * most; most > 1 && panel < count; panel++) some_panels(f, panel, kind, gates, 1);
+}
+
+INLINE void store_x(int8_t *to, w16 v) {
+  store8(to, v);
+  for (int i = 0; X_OFFSET && i < 16; i++) to[i] = (int8_t)(to[i] ^ -128);
+}
+
+/* 16 units of a state in units of 2^-15, from one of the two forms that states have. */
+INLINE w16 state_block(const int32_t *h32, const int16_t *h16, uint32_t first) {
+  if (!h32) return load16(h16 + first);
+  d16 h = load32(h32 + first);
+  EACH_D(i) h.v[i] >>= 15;
+  return word(h);
 }
 
 /* The state as the product takes it. */
-INLINE void BODY(narrow_block)(cell *c, uint32_t at, d16 h) {
-  d16 v = narrow16(h, c->a->h_shift, c->a->h_wide != 0);
-  if (c->a->h_wide) {
-    d16 high = (v + 64) >> 7;
-    *(b16 *)(c->h.high + at) = __builtin_convertvector(high ^ (X_OFFSET ? -128 : 0), b16);
-    *(b16 *)(c->h.low + at) = __builtin_convertvector((v - high * 128) ^ (X_OFFSET ? -128 : 0), b16);
-  } else {
-    *(b16 *)(c->h.high + at) = __builtin_convertvector(v ^ (X_OFFSET ? -128 : 0), b16);
+INLINE operand narrowed(const qcell *c, const int32_t *h32, const int16_t *h16) {
+  const uint32_t padded = padded16(c->out);
+  const int shift = c->h_shift;
+  int8_t *high = c->h_room, *low = high + padded;
+  if (!c->h_wide) {
+    for (uint32_t i = 0; i < padded; i += 16) store_x(high + i, narrow(state_block(h32, h16, i), shift, 0));
+    return (operand){high, (const int8_t *)0, padded / 4};
+  }
+  for (uint32_t i = 0; i < padded; i += 16) {
+    w16 h = narrow(state_block(h32, h16, i), shift, 1), part = h;
+    EACH_W(k) part.v[k] = (h.v[k] + 64) >> 7;
+    EACH_W(k) h.v[k] -= part.v[k] << 7;
+    store_x(high + i, part), store_x(low + i, h);
+  }
+  return (operand){high, low, padded / 4};
+}
+
+INLINE void project(const frame *f) {
+  const qcell *c = f->c;
+  const operand made = prepared(c->made_room, c->made, 1, c->hidden);
+  for (uint32_t first = 0; first < c->out; first += 16) {
+    sums acc;
+    wide_rows_1(&acc, c->bias_hr + first, c->w_hr + (uint64_t)first * 4 * made.quads, made);
+    w16 h = clamp16(word(scaled(acc, c->by_hr + first, c->shift)), -32767, 32767);
+    keep16(f, first, h);
+    put(f->y, f->y_at + first, narrow(h, c->y_shift, c->y_wide), c->y_wide);
   }
 }
 
-INLINE uint32_t BODY(room_in_row)(const cell *c, uint64_t row, uint32_t size, uint32_t first) {
-  return row + 1 == c->a->batch || first + 16 <= size ? 16 : size - first;
+/* The state of this step: copied to the result, or to a spare room where `active` says that the old one is held. */
+static void *state_of(const void *old, void *result, void *spare, const uint8_t *active, uint64_t halves) {
+  const uint16_t *from = old;
+  uint16_t *to = active && !*active ? spare : result;
+  if (to != from)
+    for (uint64_t i = 0; i < halves; i++) to[i] = from[i];
+  if (to != result && result != old)
+    for (uint64_t i = 0; i < halves; i++) ((uint16_t *)result)[i] = from[i];
+  return to;
 }
 
-static void BODY(init_qgru)(ernn_node *node) { BODY(init_cell)(node, 3, 2); }
-
-static void BODY(qgru)(ernn_node *node) {
-  cell c = BODY(cell_of)(node, 3, 2);
-  uint32_t size = c.a->hidden, batch = c.a->batch, each = dtype_size(c.x_dtype);
-  int shift = c.a->shift;
-  int32_t *state = BODY(state)(node->in[1], node->out[1], c.room, node->in[8], 2 * (uint64_t)batch * size);
-  c.h.low = c.a->h_wide ? c.h.high + c.h.padded : (int8_t *)0;
-  for (uint64_t t = 0; t < (uint64_t)c.a->frames * batch; t++) {
-    int32_t *h = state + t % batch * size;
-    BODY(prepare)(&c.x, (const uint8_t *)node->in[0] + t * c.a->in * each, c.x_dtype, c.a->in);
-    for (uint32_t i = 0; i < size; i += 16) BODY(narrow_block)(&c, i, *(const d16 *)(h + i) >> 15);
-    for (uint32_t k = 0; k < c.panels; k++) {
-      uint32_t panel = node->turn & 1 ? c.panels - 1 - k : k; /* back and forth: what was read last is still near */
-      sums given[3], kept[3];
-      BODY(gates)(&c, given, kept, panel, 3);
-      uint64_t row = (uint64_t)panel * 48;
-      w16 r = activate(BODY(joined)(&c, given[0], kept[0], row), 1);
-      w16 z = activate(BODY(joined)(&c, given[1], kept[1], row + 16), 1);
-      w16 n_given = word(scaled(given[2], *(const d16 *)(c.by_ih + row + 32), shift));
-      w16 n_kept = word(scaled(kept[2], *(const d16 *)(c.by_hh + row + 32), shift));
-      w16 n = activate(adds(n_given, mulhrs(r, n_kept)), 0);
-      d16 old = *(const d16 *)(h + panel * 16);
-      d16 new = old + (32768 - WIDER(z)) * (WIDER(n) - (old >> 15));
-      BODY(keep32)(h + panel * 16, new, BODY(room_in_row)(&c, t % batch, size, panel * 16));
-      put16(node->out[0], t * size + panel * 16, narrow16(new >> 15, c.a->y_shift, c.y_dtype == ERNN_INT16), c.y_dtype);
-    }
-  }
-  node->turn++;
-}
-
-static void BODY(init_qlstm)(ernn_node *node) {
+/* Operands are x, the states, then from `first` on weights, biases and multipliers. */
+static void init_qcell(ernn_node *node, uint32_t gates, uint32_t first) {
   const qcell_attr *a = (const void *)node->attr;
-  BODY(init_cell)(node, 4, 3);
-  if (node->in[9]) { /* the projection's biases: nothing but the offset */
-    int32_t *own = (int32_t *)node->own + 8 * (uint64_t)padded16(a->hidden);
-    for (uint32_t i = 0; i < padded16(a->out); i++) own[i] = 0;
-    BODY(offset_biases)(own, own, node->in[9], padded16(a->out), 1, padded16(a->hidden), 0);
-  }
+  const qcell_layout at = layout_of_qcell(a, gates);
+  uint8_t *own = node->own, *scratch = node->scratch;
+  qcell *c = node->own;
+  *c = (qcell){.frames = a->frames, .batch = a->batch, .in = a->in, .hidden = a->hidden, .out = a->out,
+               .panels = padded16(a->hidden) / 16, .shift = a->shift, .cell_exponent = a->cell_exponent,
+               .h_shift = a->h_shift, .y_shift = a->y_shift, .x_bytes = dtype_size(*node->in_dtype[0]), .h_wide = a->h_wide,
+               .y_wide = *node->out_dtype[0] == ERNN_INT16, .is_relu = a->kind == RNN_RELU};
+  c->w_ih = node->in[first], c->w_hh = node->in[first + 1];
+  c->by_ih = node->in[first + 4], c->by_hh = node->in[first + 5];
+  c->bias_ih = (int32_t *)(void *)(own + OWN_BIASES), c->bias_hh = (int32_t *)(void *)(own + at.bias_hh);
+  c->bias_hr = (int32_t *)(void *)(own + at.bias_hr);
+  c->x_room = (int8_t *)scratch, c->h_room = (int8_t *)scratch + at.h_room;
+  c->made = (int8_t *)scratch + at.made, c->made_room = (int8_t *)scratch + at.made_room;
+  c->spare = scratch + at.spare, c->spare_cell = scratch + at.spare_cell;
+  const uint32_t rows = gates * 16 * c->panels;
+  offset_biases(c->bias_ih, node->in[first + 2], c->w_ih, rows, gates, padded16(a->in), c->x_bytes == 2);
+  offset_biases(c->bias_hh, node->in[first + 3], c->w_hh, rows, gates, padded16(a->out), a->h_wide != 0);
 }
 
-INLINE void BODY(project)(const cell *c, ernn_node *node, input *whole, int16_t *h, uint64_t row) {
-  const int32_t *bias = (const int32_t *)node->own + 128 * (uint64_t)c->panels;
-  for (uint32_t first = 0; first < c->a->out; first += 16) {
-    sums acc[1];
-    BODY(rows)(acc, bias + first, (const int8_t *)node->in[9] + (uint64_t)first * whole->padded, 64, 64, whole, 1);
-    d16 v = scaled(acc[0], *(const d16 *)((const int32_t *)node->in[10] + first), c->a->shift);
-    BODY(keep16)(h + first, NARROWER(clamp16(v, -32767, 32767)), BODY(room_in_row)(c, row, c->a->out, first));
-  }
+/* Sequence `row` of a batch at row `t` of x and y, which are `[frames * batch, …]`. */
+INLINE frame frame_of(const ernn_node *node, const qcell *c, uint64_t t, uint32_t row, int32_t *state32,
+                      int16_t *state16) {
+  const int last = row + 1 == c->batch; /* behind the last row there is room */
+  int32_t *h32 = state32 ? state32 + (uint64_t)row * c->hidden : state32;
+  int16_t *h16 = state16 ? state16 + (uint64_t)row * c->out : state16;
+  return (frame){.c = c,
+                 .x = prepared(c->x_room, (const uint8_t *)node->in[0] + t * c->in * c->x_bytes, c->x_bytes, c->in),
+                 .h = narrowed(c, h16 ? (const int32_t *)0 : h32, h16),
+                 .y = node->out[0],
+                 .y_at = t * c->out,
+                 .state32 = h32,
+                 .state16 = h16,
+                 .room32 = last ? UINT32_MAX : c->hidden,
+                 .room16 = last ? UINT32_MAX : c->out};
 }
 
-static void BODY(qlstm)(ernn_node *node) {
-  cell c = BODY(cell_of)(node, 4, 3);
-  uint32_t size = c.a->hidden, out = c.a->out, batch = c.a->batch, each = dtype_size(c.x_dtype);
-  int exponent = c.a->cell_exponent;
-  input whole = {(int8_t *)c.room, (int8_t *)0, padded16(size)}; /* what a projection takes */
-  uint8_t *c_room = c.room + align_up(whole.padded), *h_room = c_room + align_up(4 * (uint64_t)batch * size) + ERNN_ALIGN;
-  int32_t *cells = BODY(state)(node->in[2], node->out[2], c_room, node->in[11], 2 * (uint64_t)batch * size);
-  int16_t *states = BODY(state)(node->in[1], node->out[1], h_room, node->in[11], (uint64_t)batch * out);
-  c.h.low = c.a->h_wide ? c.h.high + c.h.padded : (int8_t *)0;
-  for (uint64_t t = 0; t < (uint64_t)c.a->frames * batch; t++) {
-    int32_t *c_row = cells + t % batch * size;
-    int16_t *h = states + t % batch * out;
-    BODY(prepare)(&c.x, (const uint8_t *)node->in[0] + t * c.a->in * each, c.x_dtype, c.a->in);
-    for (uint32_t i = 0; i < out; i += 16) BODY(narrow_block)(&c, i, WIDER(*(const w16 *)(h + i)));
-    for (uint32_t k = 0; k < c.panels; k++) {
-      uint32_t panel = node->turn & 1 ? c.panels - 1 - k : k, first = panel * 16;
-      sums given[4], kept[4];
-      BODY(gates)(&c, given, kept, panel, 4);
-      uint64_t row = (uint64_t)panel * 64;
-      w16 i = activate(BODY(joined)(&c, given[0], kept[0], row), 1);
-      w16 f = activate(BODY(joined)(&c, given[1], kept[1], row + 16), 1);
-      w16 g = activate(BODY(joined)(&c, given[2], kept[2], row + 32), 0);
-      w16 o = activate(BODY(joined)(&c, given[3], kept[3], row + 48), 1);
-      d16 old = *(const d16 *)(c_row + first);
-      d16 entering = (WIDER(i) * WIDER(g) + (1 << exponent >> 1)) >> exponent;
-      d16 leaving = (WIDER(f) - 32768) * WIDER(word((old + (1 << 14)) >> 15));
-      d16 new = clamp16(old + leaving + entering, -(1 << 30) + 1, (1 << 30) - 1);
-      int down = 18 - exponent;
-      w16 made = mulhrs(o, activate(word((new + (1 << down >> 1)) >> down), 0));
-      BODY(keep32)(c_row + first, new, BODY(room_in_row)(&c, t % batch, size, first));
-      if (node->in[9]) {
-        d16 v = narrow16(WIDER(made), 7, 0) ^ (X_OFFSET ? -128 : 0);
-        *(b16 *)(whole.high + first) = __builtin_convertvector(v, b16);
-      } else {
-        BODY(keep16)(h + first, made, BODY(room_in_row)(&c, t % batch, size, first));
-        put16(node->out[0], t * out + first, narrow16(WIDER(made), c.a->y_shift, c.y_dtype == ERNN_INT16), c.y_dtype);
-      }
-    }
-    if (node->in[9]) {
-      BODY(project)(&c, node, &whole, h, t % batch);
-      for (uint32_t i = 0; i < out; i += 16)
-        put16(node->out[0], t * out + i,
-              narrow16(WIDER(*(const w16 *)(h + i)), c.a->y_shift, c.y_dtype == ERNN_INT16), c.y_dtype);
-    }
+/* Frame after frame; a division by the batch would cost more than a small layer's gates. */
+#define EACH_ROW(c)                                                                                                    \
+  for (uint64_t t = 0, all = (uint64_t)(c)->frames * (c)->batch; t < all;)                                             \
+    for (uint32_t row = 0; row < (c)->batch; row++, t++)
+
+static void init_qgru(ernn_node *node) { init_qcell(node, 3, 2); }
+
+static void run_qgru(ernn_node *node) {
+  qcell *c = node->own;
+  int32_t *h = state_of(node->in[1], node->out[1], c->spare, node->in[8], 2 * (uint64_t)c->batch * c->hidden);
+  EACH_ROW(c) {
+    const frame f = frame_of(node, c, t, row, h, (int16_t *)0);
+    all_panels(&f, CELL_GRU, 3);
   }
-  node->turn++;
+  c->turn++;
 }
 
-static void BODY(init_qrnn)(ernn_node *node) { BODY(init_cell)(node, 1, 2); }
+static void init_qrnn(ernn_node *node) { init_qcell(node, 1, 2); }
 
-static void BODY(qrnn)(ernn_node *node) {
-  cell c = BODY(cell_of)(node, 1, 2);
-  uint32_t size = c.a->hidden, batch = c.a->batch, each = dtype_size(c.x_dtype);
-  int16_t *state = BODY(state)(node->in[1], node->out[1], c.room, node->in[8], (uint64_t)batch * size);
-  c.h.low = c.a->h_wide ? c.h.high + c.h.padded : (int8_t *)0;
-  for (uint64_t t = 0; t < (uint64_t)c.a->frames * batch; t++) {
-    int16_t *h = state + t % batch * size;
-    BODY(prepare)(&c.x, (const uint8_t *)node->in[0] + t * c.a->in * each, c.x_dtype, c.a->in);
-    for (uint32_t i = 0; i < size; i += 16) BODY(narrow_block)(&c, i, WIDER(*(const w16 *)(h + i)));
-    for (uint32_t k = 0; k < c.panels; k++) {
-      uint32_t panel = node->turn & 1 ? c.panels - 1 - k : k, first = panel * 16;
-      sums given[1], kept[1];
-      BODY(gates)(&c, given, kept, panel, 1);
-      w16 total = BODY(joined)(&c, given[0], kept[0], first);
-      w16 new = c.a->kind == RNN_RELU ? total & ~(total < 0) : activate(total, 0);
-      BODY(keep16)(h + first, new, BODY(room_in_row)(&c, t % batch, size, first));
-      put16(node->out[0], t * size + first, narrow16(WIDER(new), c.a->y_shift, c.y_dtype == ERNN_INT16), c.y_dtype);
-    }
+static void run_qrnn(ernn_node *node) {
+  qcell *c = node->own;
+  int16_t *h = state_of(node->in[1], node->out[1], c->spare, node->in[8], (uint64_t)c->batch * c->hidden);
+  EACH_ROW(c) {
+    const frame f = frame_of(node, c, t, row, (int32_t *)0, h);
+    all_panels(&f, CELL_RNN, 1);
   }
-  node->turn++;
+  c->turn++;
 }
-#undef input
-#undef padded16
-#undef narrow16
-#undef put16
-#undef cell
+
+static void init_qlstm(ernn_node *node) {
+  init_qcell(node, 4, 3);
+  qcell *c = node->own;
+  c->w_hr = node->in[9], c->by_hr = node->in[10];
+  for (uint32_t i = 0; i < padded16(c->out); i++) c->bias_hr[i] = 0; /* a projection has none of its own */
+  if (c->w_hr) offset_biases(c->bias_hr, c->bias_hr, c->w_hr, padded16(c->out), 1, padded16(c->hidden), 0);
+}
+
+static void run_qlstm(ernn_node *node) {
+  qcell *c = node->own;
+  const uint8_t *active = node->in[11];
+  int16_t *h = state_of(node->in[1], node->out[1], c->spare, active, (uint64_t)c->batch * c->out);
+  int32_t *cell = state_of(node->in[2], node->out[2], c->spare_cell, active, 2 * (uint64_t)c->batch * c->hidden);
+  EACH_ROW(c) {
+    const frame f = frame_of(node, c, t, row, cell, h);
+    all_panels(&f, CELL_LSTM, 4);
+    if (c->w_hr) project(&f);
+  }
+  c->turn++;
+}

@@ -1,5 +1,6 @@
 /* Arm with NEON. */
 #define ISA neon
+#define FLOATS neon
 #define KERNEL_OFFSET 0
 #include "neon.h"
 

@@ -1,4 +1,4 @@
-/* Intrinsics: the compiler's, or ones emulated in C where `ERNN_PRETEND` asks for it (see TESTING in the Makefile). */
+/* Intrinsics: the compiler's, or ones emulated in C where a test asks for instructions that its CPU lacks. */
 #ifndef ERNN_X86_H
 #define ERNN_X86_H
 #ifdef ERNN_PRETEND

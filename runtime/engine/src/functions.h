@@ -4,7 +4,12 @@
 #define ERNN_FUNCTIONS_H
 #include <stdint.h>
 
+#ifdef PLAIN_C /* no registers to keep things in: the compiler knows best */
+#define INLINE static inline __attribute__((unused))
+#else
 #define INLINE static inline __attribute__((always_inline, unused))
+#endif
+#define APART static __attribute__((noinline, unused)) /* one copy: what surrounds it costs more than a call */
 
 INLINE uint32_t bits_of(float x) {
   union { float f; uint32_t u; } both = {.f = x};

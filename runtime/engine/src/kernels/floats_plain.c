@@ -1,0 +1,5 @@
+/* Registers of 128 bits as the compiler has them. */
+#define FLOATS plain
+#define RW 16
+#define RD 16
+#include "floats.h"

@@ -1,0 +1,128 @@
+/* Sums and what is made of them. A sum runs in 16 lanes, then halves of the lanes are added
+ * (quantize/reference/ieee.py); a matrix product runs in the order of its columns. */
+#include "portable.h"
+#include "walk.h"
+
+#define LANES 16
+typedef float lanes __attribute__((vector_size(64), aligned(4)));
+typedef int32_t lane_bits __attribute__((vector_size(64), aligned(4)));
+
+INLINE lanes flush_lanes(lanes x) {
+  lane_bits u = (lane_bits)x, subnormal = (u & 0x7fffffff) < 0x00800000;
+  return (lanes)(u & ~(subnormal & 0x7fffffff));
+}
+
+INLINE float fold(lanes total) {
+  float t[LANES];
+  *(lanes *)t = total;
+  for (int width = LANES / 2; width; width /= 2)
+    for (int i = 0; i < width; i++) t[i] = fadd(t[i], t[i + width]);
+  return t[0];
+}
+
+INLINE float lane_sum(const float *x, uint32_t count) {
+  lanes total = {0};
+  for (uint32_t i = 0; i < count; i += LANES) {
+    float part[LANES] = {0};
+    for (uint32_t k = 0; k < LANES && i + k < count; k++) part[k] = x[i + k];
+    total = i ? flush_lanes(total + *(lanes *)part) : *(lanes *)part;
+  }
+  return fold(total);
+}
+
+static float reduce_floats(const float *x, uint32_t count, uint32_t kind) {
+  float y = flush(x[0]);
+  switch (kind) {
+  case REDUCE_MAX:
+    for (uint32_t i = 1; i < count; i++) y = maximum(y, x[i]);
+    return count > 1 ? y : x[0];
+  case REDUCE_MIN:
+    for (uint32_t i = 1; i < count; i++) y = minimum(y, x[i]);
+    return count > 1 ? y : x[0];
+  case REDUCE_PROD:
+    for (uint32_t i = 1; i < count; i++) y = fmul(y, flush(x[i]));
+    return y;
+  default: break;
+  }
+  lanes total = {0};
+  for (uint32_t i = 0; i < count; i += LANES) {
+    float part[LANES] = {0};
+    for (uint32_t k = 0; k < LANES && i + k < count; k++) part[k] = flush(x[i + k]);
+    total = i ? flush_lanes(total + *(lanes *)part) : *(lanes *)part;
+  }
+  y = fold(total);
+  return kind == REDUCE_MEAN ? fdiv(y, (float)count) : y;
+}
+
+void ernn_reduce(ernn_node *node) {
+  const reduce_attr *a = (const void *)node->attr;
+  uint32_t dtype = *node->in_dtype[0];
+  for (uint64_t o = 0; o < a->outer; o++) {
+    uint64_t start = o * a->inner;
+    if (dtype == ERNN_FLOAT32) {
+      ((float *)node->out[0])[o] = reduce_floats((const float *)node->in[0] + start, a->inner, a->kind);
+      continue;
+    }
+    int64_t y = integer_at(node->in[0], dtype, start);
+    static const uint8_t pair[] = {BINARY_ADD, BINARY_ADD, BINARY_MAX, BINARY_MIN, BINARY_MUL};
+    for (uint32_t i = 1; i < a->inner; i++) y = integer_pair(y, integer_at(node->in[0], dtype, start + i), pair[a->kind]);
+    put_integer(node->out[0], dtype, o, y);
+  }
+}
+
+void ernn_cumsum(ernn_node *node) {
+  const cumsum_attr *a = (const void *)node->attr;
+  const uint8_t *active = node->in[2];
+  uint32_t in = *node->in_dtype[0];
+  for (uint32_t i = 0; i < a->inner; i++) {
+    if (in == ERNN_FLOAT32) {
+      float old = ((const float *)node->in[1])[i], total = old;
+      for (uint64_t t = 0; t < a->frames; t++) {
+        uint64_t at = t * a->inner + i;
+        ((float *)node->out[0])[at] = total = fadd(total, flush(((const float *)node->in[0])[at]));
+      }
+      ((float *)node->out[1])[i] = !active || *active ? total : old;
+    } else {
+      int64_t old = ((const int64_t *)node->in[1])[i], total = old;
+      for (uint64_t t = 0; t < a->frames; t++) {
+        uint64_t at = t * a->inner + i;
+        ((int64_t *)node->out[0])[at] = total += integer_at(node->in[0], in, at);
+      }
+      ((int64_t *)node->out[1])[i] = !active || *active ? total : old;
+    }
+  }
+}
+
+void ernn_softmax(ernn_node *node) {
+  const softmax_attr *a = (const void *)node->attr;
+  float *powers = node->scratch;
+  for (uint64_t o = 0; o < a->outer; o++) {
+    const float *x = (const float *)node->in[0] + o * a->inner;
+    float *y = (float *)node->out[0] + o * a->inner, most = flush(x[0]);
+    for (uint32_t i = 1; i < a->inner; i++) most = maximum(most, flush(x[i]));
+    for (uint32_t i = 0; i < a->inner; i++) y[i] = fsub(flush(x[i]), most);
+    for (uint32_t i = 0; i < a->inner; i++) powers[i] = f_exp(y[i]);
+    float total = lane_sum(powers, a->inner), log_total = f_log(total);
+    for (uint32_t i = 0; i < a->inner; i++) y[i] = a->log ? fsub(y[i], log_total) : fdiv(powers[i], total);
+  }
+}
+
+void ernn_layer_norm(ernn_node *node) {
+  const norm_attr *a = (const void *)node->attr;
+  const float *weight = node->in[1], *bias = node->in[2];
+  float *squares = node->scratch, count = (float)a->inner;
+  for (uint64_t o = 0; o < a->outer; o++) {
+    const float *x = (const float *)node->in[0] + o * a->inner;
+    float *y = (float *)node->out[0] + o * a->inner;
+    for (uint32_t i = 0; i < a->inner; i++) y[i] = flush(x[i]);
+    float mean = fdiv(lane_sum(y, a->inner), count);
+    for (uint32_t i = 0; i < a->inner; i++) y[i] = fsub(y[i], mean);
+    for (uint32_t i = 0; i < a->inner; i++) squares[i] = fmul(y[i], y[i]);
+    float deviation = f_sqrt(fadd(fdiv(lane_sum(squares, a->inner), count), a->eps));
+    for (uint32_t i = 0; i < a->inner; i++) {
+      float v = fdiv(y[i], deviation);
+      v = weight ? fmul(v, weight[i]) : v;
+      y[i] = bias ? fadd(v, flush(bias[i])) : v;
+    }
+  }
+}
