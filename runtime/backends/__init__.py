@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,12 +13,15 @@ from edgernn.errors import MissingExtraError, ModelFileError
 from edgernn.spec import StreamSpec
 
 Array = npt.NDArray[Any]
+Port = tuple[str, str, tuple[int, ...]]  # name, dtype, shape
+Direct = Callable[[Any, Any], Array | None]  # x, out
 
 BACKENDS = {
+    "engine": "edgernn.runtime.backends.engine",
     "onnxruntime": "edgernn.runtime.backends.onnxruntime",
     "reference": "edgernn.quantize.backend",  # on hosts only
 }
-SUFFIXES = {".onnx": "onnxruntime"}
+SUFFIXES = {".ernn": "engine", ".onnx": "onnxruntime"}
 
 
 class Stepper(Protocol):
@@ -28,7 +32,17 @@ class Stepper(Protocol):
     left: Array | None  # int64 []: input frames to the end, where the model asks for it
 
     def run(self) -> None:
-        """One step: read the inputs, advance the state, write the outputs."""
+        """One step: read the inputs, advance the state, write the outputs. What it refuses changes no state."""
+
+    def direct(self, x: Array, y: Array) -> Direct | None:
+        """One step from array to array, for a model of one input `x` and one output `y`, views of these buffers.
+
+        It takes an array like `x`, and one like `y` to write the result to, or None for a new one; gives the result,
+        or None, having done nothing, for arrays that need a closer look. None where the back end has no such thing.
+        """
+
+    def prefetch(self) -> None:
+        """Ask the caches for the weights."""
 
     def states(self) -> list[Array]:
         """The current state, in the contract's order."""
@@ -43,11 +57,30 @@ class Engine(Protocol):
     spec_json: str
     summary_json: str
 
+    @property
+    def details(self) -> dict[str, Any]:
+        """What `inspect` tells of how it runs; for JSON."""
+
     def check(self, spec: StreamSpec) -> None:
         """Raise `ModelFileError` unless the graph's inputs and outputs are those of the contract."""
 
     def stepper(self, spec: StreamSpec) -> Stepper:
         """New buffers for one stream."""
+
+    def selftest(self) -> dict[str, bool] | None:
+        """By instruction set, whether the file's own test vectors give its maker's outputs; None without vectors."""
+
+
+def check_ports(kind: str, promised: Iterable[Port], found: Iterable[Port], place: str) -> None:
+    """Raise `ModelFileError` unless the contract promises what the graph has: other sizes lead beyond a buffer."""
+    promised, found = set(promised), set(found)
+    for odd in sorted(promised ^ found, key=str):
+        raise ModelFileError(
+            f"its contract and its graph have different {kind}: only the {'contract' if odd in promised else 'graph'}"
+            f" has `{odd[0]}`, {odd[1]} {list(odd[2])}",
+            place=place,
+            hint="export the model again",
+        )
 
 
 def open_engine(path: Path, data: bytes, backend: str, threads: int) -> tuple[str, Engine]:
