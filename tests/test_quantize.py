@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 import edgernn
 from edgernn.cli import edgernn as cli
-from edgernn.errors import CalibrationError, EdgeRNNError, ModelFileError, QuantizeError
+from edgernn.errors import CalibrationError, EdgeRNNError, ExportError, ModelFileError, QuantizeError
 from edgernn.export import export_model, read_program
 from edgernn.quantize import quantize_model, verify_models
 
@@ -238,7 +238,7 @@ def test_bad_files(exported: Exporter, tmp_path: Path) -> None:
     (tmp_path / "cut.onnx").write_bytes(out.read_bytes()[:-100])
     with pytest.raises(ModelFileError):
         edgernn.load(tmp_path / "cut.onnx", "reference")
-    with pytest.raises(QuantizeError, match="is no format"):
+    with pytest.raises(ExportError, match="is no format"):
         quantize_model(path, data, tmp_path / "q.bin")
     for source in ("missing.npz", "missing:items", str(tmp_path)):
         with pytest.raises(EdgeRNNError):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -83,15 +83,15 @@ def check_ports(kind: str, promised: Iterable[Port], found: Iterable[Port], plac
         )
 
 
-def open_engine(path: Path, data: bytes, backend: str, threads: int) -> tuple[str, Engine]:
+def open_engine(path: str, data: bytes, backend: str, threads: int) -> tuple[str, Engine]:
     """The name of the back end for a file, and its bytes `data` loaded by it.
 
     Raises `ModelFileError` for a suffix or back end that is not known, or a file that the back end refuses.
     """
-    name = SUFFIXES.get(path.suffix.lower()) if backend == "auto" else backend
+    name = SUFFIXES.get(os.path.splitext(path)[1].lower()) if backend == "auto" else backend
     if name is None:
         known = ", ".join(sorted(SUFFIXES))
-        raise ModelFileError(f"has no suffix that a back end takes ({known})", place=str(path))
+        raise ModelFileError(f"has no suffix that a back end takes ({known})", place=path)
     if name not in BACKENDS:
         raise ModelFileError(f"no back end is called `{name}`", hint=f"back ends: auto, {', '.join(sorted(BACKENDS))}")
     try:
@@ -100,5 +100,5 @@ def open_engine(path: Path, data: bytes, backend: str, threads: int) -> tuple[st
         raise MissingExtraError(
             f"`{error.name}` is not installed", place=f"back end {name}", hint="pip install 'edgernn[export]'"
         ) from error
-    engine: Engine = module.load_engine(data, str(path), threads)
+    engine: Engine = module.load_engine(data, path, threads)
     return name, engine
