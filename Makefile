@@ -1,4 +1,4 @@
-# make demo   train a keyword spotter, export it, prove it, stream it, measure it
+# make demo   train a keyword spotter, export it, prove it, quantize it, stream it on the engine, measure it
 # make test   lint and test
 # make lint   ruff and mypy alone
 # make fuzz   export and prove 400 random networks (slow)

@@ -8,7 +8,6 @@
  * An object is whole once it is made: no type has an __init__ or can be subclassed. runtime/backends/engine.py is the
  * only caller; whatever else calls gets an exception, never a crash.
  */
-#define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <string.h>
 

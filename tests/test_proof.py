@@ -63,6 +63,19 @@ def wrong_delay(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Translator, "window", broken)
 
 
+def state_not_kept_by_the_engine(patch: pytest.MonkeyPatch) -> None:
+    """The same on the engine."""
+    from edgernn.runtime.stream import Stream
+
+    run = Stream._run
+
+    def broken(self: Stream) -> None:
+        run(self)
+        self._stepper.set_states([state.initial() for state in self.spec.states])
+
+    patch.setattr(Stream, "_run", broken)
+
+
 def state_not_kept(patch: pytest.MonkeyPatch) -> None:
     """The stream starts every step from the initial state."""
     from edgernn.runtime.backends.onnxruntime import OnnxStepper
@@ -88,6 +101,7 @@ def state_not_kept(patch: pytest.MonkeyPatch) -> None:
         (late_by_one, "STFT centred, reflect"),
         (state_not_kept, "GRU"),
         (state_not_kept, "TCN with cut ends"),
+        (state_not_kept_by_the_engine, "GRU"),
     ],
 )
 def test_broken_rule_fails_the_export(
@@ -95,8 +109,9 @@ def test_broken_rule_fails_the_export(
 ) -> None:
     module, example = BY_NAME[family].build()
     break_it(monkeypatch)
+    name = "m.ernn" if break_it is state_not_kept_by_the_engine else "m.onnx"
     with pytest.raises(ExportError) as caught:
-        export_model(module, example, tmp_path / "m.onnx")
+        export_model(module, example, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
     if isinstance(caught.value, ProofError):
         assert "output" in str(caught.value)

@@ -7,7 +7,7 @@ import json
 import click
 
 from edgernn.commands.table import table
-from edgernn.errors import ModelFileError, QuantizeError
+from edgernn.errors import MissingExtraError, ModelFileError, QuantizeError
 from edgernn.runtime import load
 
 
@@ -46,8 +46,13 @@ def _alone(text: str, as_json: bool) -> None:
 
 
 def _compared(first: str, second: str, data: str, min_snr: float | None, long: int, as_json: bool) -> None:
-    from edgernn.commands.quantize import outputs_text  # on hosts alone
-    from edgernn.quantize import verify_models
+    try:
+        from edgernn.commands.quantize import outputs_text
+        from edgernn.quantize import verify_models
+    except ImportError as error:
+        raise MissingExtraError(
+            f"`{error.name}` is not installed", place="comparing two files", hint="pip install 'edgernn[export]'"
+        ) from None
 
     (a, one), (b, two) = (_split(text) for text in (first, second))
     result = verify_models(a, b, data, long=long, backends=(one, two))
