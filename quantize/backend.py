@@ -51,6 +51,7 @@ class ReferenceStepper:
     def __init__(self, program: Program) -> None:
         spec = program.spec
         self._run = Interpreter(program, evaluate)
+        self.steps = 0
         self.inputs = {port.name: np.zeros(port.shape, port.dtype) for port in spec.inputs}
         self.outputs = {port.name: np.zeros(port.shape, port.dtype) for port in spec.outputs}
         self.left: Array | None = None if spec.frames_left is None else np.full((), LEFT_UNKNOWN, np.int64)
@@ -60,6 +61,7 @@ class ReferenceStepper:
         results = self._run.step(self.inputs, LEFT_UNKNOWN if self.left is None else int(self.left))
         for name, array in self.outputs.items():
             array[...] = results[name]
+        self.steps += 1
 
     def direct(self, x: Array, y: Array) -> None:
         """There is no shorter way than `run`."""

@@ -10,6 +10,7 @@
  */
 #include <Python.h>
 #include <string.h>
+#include <structmember.h>
 
 #include "edgernn.h"
 
@@ -38,6 +39,7 @@ typedef struct {
   void *memory;
   ernn_stream *stream;
   uint8_t *before;  /* states before the step, where an index input may be refused; else NULL */
+  long long steps;
   uint32_t program;
   int long_steps;   /* a step is worth letting other threads run */
   int busy;         /* a thread is in a step without the GIL */
@@ -423,7 +425,7 @@ static int run(Stream *self) {
   } else {
     status = ernn_step(self->stream);
   }
-  if (!status) return 0;
+  if (!status) return self->steps++, 0;
   if (self->before) walk_states(self, NULL, self->before);
   fail(state_of(self), status, self->model->place);
   return -1;
@@ -487,12 +489,16 @@ static PyMethodDef stream_methods[] = {
 
 static PyGetSetDef stream_getset[] = {{"isa", (getter)stream_isa, NULL, "Instruction set in use.", NULL}, {0}};
 
+static PyMemberDef stream_members[] = {
+    {"steps", T_LONGLONG, offsetof(Stream, steps), 0, "Steps since this was last set."}, {0}};
+
 static PyType_Slot stream_slots[] = {
     {Py_tp_doc, "Stream(model, program, isa, long_steps=False)\n--\n\nOne stream in its initial state."},
     {Py_tp_new, stream_new},
     {Py_tp_dealloc, stream_free},
     {Py_tp_methods, stream_methods},
     {Py_tp_getset, stream_getset},
+    {Py_tp_members, stream_members},
     {0}};
 
 /* --- Step ---------------------------------------------------------------------------------------------------------- */

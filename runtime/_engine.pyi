@@ -24,6 +24,7 @@ class Buffer:
 
 @final
 class Stream:
+    steps: int
     def __new__(cls, model: Model, program: int, isa: str | None, long_steps: bool = False) -> Stream: ...
     @property
     def isa(self) -> str: ...

@@ -40,6 +40,7 @@ class Stream:
         self._outputs = {port.name: _without_batch(stepper.outputs[port.name], port) for port in spec.outputs}
         self._x = next(iter(self._inputs.values())) if len(spec.inputs) == 1 else None
         self._y = next(iter(self._outputs.values())) if len(spec.outputs) == 1 else None
+        self._run = stepper.run
         self._direct = _direct(stepper, self._x, self._y)
         self._padding: float = 0.0  # behind the end; the export's proof makes it NaN to see that nothing reads it
         self.reset()
@@ -50,7 +51,7 @@ class Stream:
         """Back to the initial state, with nothing pushed."""
         self._stepper.set_states([state.initial() for state in self.spec.states])
         self._set_left(LEFT_UNKNOWN)
-        self._steps = 0
+        self._stepper.steps = 0
         self._length: int | None = None  # input frames of the sequence, once `flush` has ended it
         self._hold(0)
 
@@ -65,7 +66,6 @@ class Stream:
         if self._ready:
             result = self._direct(x, out)
             if result is not None:
-                self._steps += 1
                 return result
         return self._step_over(x, out)
 
@@ -78,16 +78,16 @@ class Stream:
         arrays = self._arrays(x)
         if self._length is not None:
             self._refuse_step()
-        hop, first, count = self.spec.hop, self._steps, len(next(iter(arrays.values())))
-        results = self._room((self._held + count) // hop)
-        start = 0
-        while count - start >= hop - self._held:
+        hop, first, count = self.spec.hop, self._stepper.steps, len(next(iter(arrays.values())))
+        steps, start = (self._held + count) // hop, 0
+        results = self._room(steps)
+        for index in range(steps):
             end = start + hop - self._held
             self._fill(arrays, start, end)
             self._hold(0)
             start = end
             self._run()
-            self._collect(results, self._steps - first - 1)
+            self._collect(results, index)
         self._fill(arrays, start, count)
         self._hold(self._held + count - start)
         return self._due(results, first)
@@ -100,12 +100,12 @@ class Stream:
         """
         if self._length is not None:
             self._refuse_step()
-        hop, first = self.spec.hop, self._steps
+        hop, first = self.spec.hop, self._stepper.steps
         taken = first * hop + self._held
         steps = max(self._steps_missing(port, taken) for port in self.spec.outputs) if taken else 0
         results = self._room(steps)
         for index in range(steps):
-            self._set_left(taken - self._steps * hop)
+            self._set_left(taken - self._stepper.steps * hop)
             for view in self._inputs.values():
                 view[self._held :] = self._padding if view.dtype.kind == "f" else 0
             self._hold(0)
@@ -120,7 +120,7 @@ class Stream:
         length = _RUNNING if self._length is None else self._length
         waiting = [view[: self._held] for view in self._inputs.values()]
         arrays = [*self._stepper.states(), *waiting]
-        return snapshot.pack(self.spec.content_sha256, (self._steps, self._held, length), arrays)
+        return snapshot.pack(self.spec.content_sha256, (self._stepper.steps, self._held, length), arrays)
 
     def restore(self, saved: bytes) -> None:
         """Back to a saved state. Raises `StateError` when it is damaged or of another model; nothing changes then."""
@@ -134,7 +134,7 @@ class Stream:
         self._stepper.set_states(arrays[: len(states)])
         for view, array in zip(self._inputs.values(), pushed, strict=True):
             view[:held] = array
-        self._steps, self._length = steps, None if length == _RUNNING else length
+        self._stepper.steps, self._length = steps, None if length == _RUNNING else length
         self._hold(held)
         self._set_left(LEFT_UNKNOWN)
 
@@ -182,10 +182,6 @@ class Stream:
         self._stepper.prefetch()
 
     # --- inside ----------------------------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        self._stepper.run()
-        self._steps += 1
 
     def _hold(self, frames: int) -> None:
         """So many frames wait in the inputs' buffers for the rest of their hop."""
@@ -269,11 +265,11 @@ class Stream:
     def _given(self, port: OutputSpec) -> int:
         if self._length is not None:
             return port.length(self._length) if self._length else 0
-        return max(0, self._steps * port.shape[0] - port.delay)
+        return max(0, self._stepper.steps * port.shape[0] - port.delay)
 
     def _steps_missing(self, port: OutputSpec, taken: int) -> int:
         """Steps until the last frame of a sequence of `taken` input frames has left."""
-        return max(0, -(-(port.length(taken) + port.delay) // port.shape[0]) - self._steps)
+        return max(0, -(-(port.length(taken) + port.delay) // port.shape[0]) - self._stepper.steps)
 
     def _due(self, results: Mapping[str, Array], first: int) -> Outputs:
         """The true frames among those of the steps from `first` on."""

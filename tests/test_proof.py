@@ -65,15 +65,22 @@ def wrong_delay(patch: pytest.MonkeyPatch) -> None:
 
 def state_not_kept_by_the_engine(patch: pytest.MonkeyPatch) -> None:
     """The same on the engine."""
-    from edgernn.runtime.stream import Stream
+    from edgernn.runtime.backends.engine import NativeStepper
 
-    run = Stream._run
+    make = NativeStepper.__init__
 
-    def broken(self: Stream) -> None:
-        run(self)
-        self._stepper.set_states([state.initial() for state in self.spec.states])
+    def broken(self: NativeStepper, *arguments: Any) -> None:
+        make(self, *arguments)
+        run = self.run
 
-    patch.setattr(Stream, "_run", broken)
+        def forget() -> None:
+            run()
+            for state in self.states():
+                state[...] = 0
+
+        self.run = forget
+
+    patch.setattr(NativeStepper, "__init__", broken)
 
 
 def state_not_kept(patch: pytest.MonkeyPatch) -> None:

@@ -30,9 +30,10 @@ class Stepper(Protocol):
     inputs: dict[str, Array]  # by name, the file's tensors; written before `run`
     outputs: dict[str, Array]  # by name; valid until the next `run`
     left: Array | None  # int64 []: input frames to the end, where the model asks for it
+    steps: int  # made since this was last set
 
     def run(self) -> None:
-        """One step: read the inputs, advance the state, write the outputs. What it refuses changes no state."""
+        """One step: read the inputs, advance the state, write the outputs, count. What it refuses changes no state."""
 
     def direct(self, x: Array, y: Array) -> Direct | None:
         """One step from array to array, for a model of one input `x` and one output `y`, views of these buffers.

@@ -121,6 +121,15 @@ class NativeStepper:
         self.run = stream.run
         self.prefetch = stream.prefetch
 
+    @property
+    def steps(self) -> int:
+        """The engine counts them itself: a count in Python takes as long as a third of a call."""
+        return self._stream.steps
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        self._stream.steps = steps
+
     def direct(self, x: Array, y: Array) -> Direct | None:
         """A step that does not come back to Python on its way."""
         return _engine.Step(self._stream, x, y).step

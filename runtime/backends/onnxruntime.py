@@ -92,6 +92,7 @@ class OnnxStepper:
         self.left = None if spec.frames_left is None else np.full((), LEFT_UNKNOWN, np.int64)
         self._states = [[np.zeros(state.shape, state.dtype) for state in spec.states] for _ in range(2)]
         self._current = 0
+        self.steps = 0
         self._bindings = [self._bind(spec, side) for side in range(2)]
 
     def _bind(self, spec: StreamSpec, side: int) -> Any:
@@ -115,6 +116,7 @@ class OnnxStepper:
         except Exception as error:
             raise ModelFileError(f"onnxruntime failed in a step: {_first_line(error)}", place=self._place) from error
         self._current = 1 - self._current
+        self.steps += 1
 
     def direct(self, x: Array, y: Array) -> Direct | None:
         """A session has no shorter way than `run`."""
