@@ -131,8 +131,18 @@ const void *ernn_output(const ernn_stream *s, uint32_t index) {
   return index < s->view.program->outputs ? place(s, value_of(s, ERNN_OUTPUT, index)) : NULL;
 }
 
+void *ernn_state(ernn_stream *s, uint32_t index) {
+  return index < s->view.program->states ? place(s, value_of(s, ERNN_STATE_PORT, index)) : NULL;
+}
+
+int64_t *ernn_frames_left(ernn_stream *s) {
+  uint32_t left = s->view.program->left;
+  return left == ERNN_NONE ? NULL : (void *)place(s, s->view.values + left);
+}
+
 static void set_left(ernn_stream *s, int64_t frames) {
-  if (s->view.program->left != ERNN_NONE) copy(place(s, s->view.values + s->view.program->left), &frames, sizeof frames);
+  int64_t *left = ernn_frames_left(s);
+  if (left) *left = frames;
 }
 
 void ernn_reset(ernn_stream *s) {
