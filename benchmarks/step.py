@@ -1,19 +1,18 @@
-"""One streaming step: the engine, its peers, and the least that its weights and products cost, interleaved in one process.
+"""One streaming step: the engine, its peers, and the least that its weights and products cost, interleaved.
 
     python benchmarks/step.py [--quick] [NAME …]     # writes benchmarks/step.md (all cases)
 
-Networks are random, of the shapes in CASES; int8 files are quantized on noise. Before anything is timed the engine's output
-is compared with the reference's integers, and each peer's with the engine's. Every round times each candidate once for a
-batch of steps, one after the other; figures are medians over the rounds, ratios medians of the rounds' ratios. `limit` is
-the fastest loop of products of the network's shapes alone, with the instructions that the engine uses; `read` reads the int8
-weights once. One thread.
+Networks are random, of the shapes in CASES; int8 files are quantized on noise. Before anything is timed, the engine's
+output is compared with the reference's integers, and each peer's with PyTorch's float network. Every round times each
+candidate once for a batch of steps, one after the other; figures are medians over the rounds, ratios medians of the
+rounds' ratios. `limit` is the fastest loop of products of the network's shapes alone, with the instructions that the
+engine uses; `read` reads the int8 weights once. One thread.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
-import importlib.util
 import json
 import os
 import platform
@@ -31,13 +30,13 @@ import torch
 from torch import Tensor, nn
 
 import edgernn
-from edgernn.commands.table import table
-from edgernn.export import export_model
+from edgernn.export import convert_model, export_model
 from edgernn.quantize import quantize_model
 
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build" / "bench"
-ROUNDS, SAMPLES, PACED = 25, 400, 100
+ROUNDS = 25
+SAMPLES = {"isolated": 400, "paced": 100, "cold": 60, "prefetched": 60}
 HOP_NS, SWEEP = 10_000_000, 48 << 20
 GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
 HOW = {"isolated": 0, "paced": 1, "cold": 2, "prefetched": 3}
@@ -192,10 +191,8 @@ def files_of(case: Case) -> Files:
         export_model(case.make().eval(), torch.randn(1, 24, case.features), files.float_onnx, name="step")
         data = [random.standard_normal((200, case.features)).astype(np.float32)]
         quantize_model(files.float_onnx, data, files.int8_onnx, rounding="plain")
-        from edgernn.export import pack_file
-
-        pack_file(files.int8_onnx, files.int8)
-        pack_file(files.float_onnx, files.float32)
+        convert_model(files.int8_onnx, files.int8)
+        convert_model(files.float_onnx, files.float32)
     return files
 
 
@@ -226,23 +223,6 @@ class Peer:
         return (time.perf_counter_ns() - start) / steps
 
 
-def litert_peers(files: Files) -> dict[str, Path]:
-    """TFLite files of the case, where the writer and LiteRT are there."""
-    if importlib.util.find_spec("ai_edge_litert") is None:
-        return {}
-    try:
-        from edgernn.export import write_tflite  # type: ignore[attr-defined]
-    except ImportError:
-        return {}
-    made = {}
-    for name, source, precision in (("LiteRT f32", files.float_onnx, "float32"), ("LiteRT int8", files.int8_onnx, "hybrid8")):
-        path = files.int8.with_name(f"{precision}.tflite")
-        if not path.exists():
-            write_tflite(source, path, precision)
-        made[name] = path
-    return made
-
-
 def measure(case: Case, native: ctypes.CDLL, quick: bool) -> dict[str, float | str]:
     """All figures of a case: ns, and ratios as medians over rounds."""
     files, random = files_of(case), np.random.default_rng(2)
@@ -254,7 +234,6 @@ def measure(case: Case, native: ctypes.CDLL, quick: bool) -> dict[str, float | s
     if not np.array_equal(model.stream().step(x), reference):
         raise SystemExit(f"{case.name}: the engine differs from the reference")
     peers = {"ORT f32": Peer(files.float_onnx), "ORT int8": Peer(files.int8_onnx)}
-    peers |= {name: Peer(path) for name, path in litert_peers(files).items()}
     wanted = Peer(files.float_onnx).frames(x)
     for name, peer in peers.items():
         found = snr_db(wanted, peer.frames(x))
@@ -307,11 +286,9 @@ def measure(case: Case, native: ctypes.CDLL, quick: bool) -> dict[str, float | s
     figures |= {f"{name} / python": ratio(name, "python") for name in peers}
     sweep = aligned(SWEEP)
     for name, how in HOW.items():
-        count = (10 if quick else PACED) if name == "paced" else (40 if quick else SAMPLES) if how < 2 else (10 if quick else 60)
-        each = np.empty(count)
-        native.sample_steps(
-            engine.pointer, x.ctypes.data, 4 * case.features, count, how, HOP_NS, sweep.ctypes.data, SWEEP, each.ctypes.data
-        )
+        each = np.empty(SAMPLES[name] // (10 if quick else 1))
+        where = (sweep.ctypes.data, SWEEP, each.ctypes.data)
+        native.sample_steps(engine.pointer, x.ctypes.data, 4 * case.features, len(each), how, HOP_NS, *where)
         figures |= {name: float(np.median(each)), f"{name} p99": float(np.percentile(each, 99))}
     return {"name": case.name, "isa": engine.isa, "bytes": float(sum(sizes)), **figures}
 
@@ -324,7 +301,8 @@ def ns(value: float) -> str:
 def report(rows: list[dict[str, Any]]) -> str:
     """The tables."""
     peers = [name.removesuffix(" / python") for name in rows[0] if name.endswith(" / python")]
-    first = [["network", "engine", "limit", "**x limit**", "read", "x read", "isolated (p99)", "paced (p99)", "cold", "prefetched"]]
+    first = [["network", "engine", "limit", "**x limit**", "read", "x read"]]
+    first[0] += ["isolated (p99)", "paced (p99)", "cold", "prefetched"]
     second = [["network", "engine in Python", "call adds", "engine float32", *peers, *(f"**{p}: x**" for p in peers)]]
     for row in rows:
         cells = [ns(row[key]) for key in ("engine", "limit")]
@@ -333,7 +311,8 @@ def report(rows: list[dict[str, Any]]) -> str:
         first.append([row["name"], *cells, *(ns(row[key]) for key in ("cold", "prefetched"))])
         ratios = [f"{row[f'{p} / python']:.1f}" for p in peers]
         second.append([row["name"], *(ns(row[key]) for key in ("python", "call", "float32", *peers)), *ratios])
-    return f"{_markdown(first)}\n\nFrom Python, one frame a call; `x` is a peer's time over that of the engine:\n\n{_markdown(second)}"
+    middle = "From Python, one frame a call; `x` is a peer's time over that of the engine:"
+    return f"{_markdown(first)}\n\n{middle}\n\n{_markdown(second)}"
 
 
 def _markdown(rows: list[list[str]]) -> str:
@@ -351,12 +330,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     native = library()
-    cases = [c for c in CASES if any(n in c.name for n in options.names) or (not options.names and (not options.quick or c.name in QUICK))]
+    names = options.names or (QUICK if options.quick else [""])
+    cases = [case for case in CASES if any(name in case.name for name in names)]
     rows = []
     for case in cases:
         row = measure(case, native, options.quick)
         rows.append(row)
-        print(f"{row['name']:14s} engine {ns(row['engine']):>8s}  x limit {row['x limit']:.2f}  + Python {ns(row['call'])}", file=sys.stderr)
+        told = f"{row['name']:14s} {ns(row['engine']):>8s}  x limit {row['x limit']:.2f}  + Python {ns(row['call'])}"
+        print(told, file=sys.stderr)
     text = report(rows)
     print(text)
     if options.json:
@@ -368,10 +349,10 @@ def main() -> None:
 
 INTRODUCTION = """# One step
 
-Written by `python benchmarks/step.py`, which says what each column is. Engine: through C, back to back. Isolated: nothing of a
-step overlaps the next. Paced: one step every 10 ms, asleep between them. Cold: behind a sweep of 48 MiB; prefetched: the
-same, `ernn_prefetch` called 50 µs before the step. ORT is onnxruntime, one io-binding call a frame; its int8 is our own near
-form, as onnxruntime quantizes neither GRU nor RNN."""
+Written by `python benchmarks/step.py`, which says what each column is. Engine: through C, back to back. Isolated:
+nothing of a step overlaps the next. Paced: one step every 10 ms, asleep between them. Cold: behind a sweep of 48 MiB;
+prefetched: the same, `ernn_prefetch` called 50 µs before the step. ORT is onnxruntime, one io-binding call a frame; its
+int8 is our own near form, as onnxruntime quantizes neither GRU nor RNN."""
 
 
 def cpu() -> str:
