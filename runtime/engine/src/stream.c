@@ -9,6 +9,7 @@ struct ernn_stream {
   const ernn_isa *isa;
   ernn_node *nodes;
   uint8_t *arena;
+  uint64_t kept; /* bytes from here to the end of what outlives a step */
   uint64_t steps;
   uint32_t held, flushed;
   uint64_t taken; /* input frames of the sequence, once it was ended */
@@ -92,7 +93,7 @@ ernn_status ernn_stream_init(ernn_stream **stream, const ernn_model *m, uint32_t
   fill(memory, (size_t)at.total);
   uint8_t *base = memory;
   ernn_stream *s = memory;
-  *s = (ernn_stream){.view = view, .model = m, .isa = isa, .nodes = (void *)(base + at.nodes), .arena = base + at.arena};
+  *s = (ernn_stream){.view = view, .model = m, .isa = isa, .nodes = (void *)(base + at.nodes), .arena = base + at.arena, .kept = at.scratch};
   uint32_t word = 0;
   uint64_t own = at.own;
   for (uint32_t i = 0; i < view.program->nodes; i++) {
@@ -282,7 +283,7 @@ void ernn_prefetch(const ernn_stream *s) {
 #if defined(__GNUC__)
   const uint8_t *data = s->model->section[SECTION_DATA];
   for (uint64_t i = 0; i < s->model->bytes[SECTION_DATA]; i += ERNN_ALIGN) __builtin_prefetch(data + i, 0, 2);
-  for (uint64_t i = 0; i < s->view.program->arena; i += ERNN_ALIGN) __builtin_prefetch(s->arena + i, 1, 3);
+  for (uint64_t i = 0; i < s->kept; i += ERNN_ALIGN) __builtin_prefetch((const uint8_t *)s + i, 1, 3);
 #else
   (void)s;
 #endif
