@@ -351,9 +351,9 @@ def main() -> None:
 INTRODUCTION = """# One step
 
 Written by `python benchmarks/step.py`, which says what each column is. Engine: through C, back to back. Isolated:
-nothing of a step overlaps the next. Paced: one step every 10 ms, asleep between them. Cold: behind a sweep of 8 MiB, weights in the shared cache;
-prefetched: the same, `ernn_prefetch` called 50 µs before the step. ORT is onnxruntime, one io-binding call a frame; its
-int8 is our own near form, as onnxruntime quantizes neither GRU nor RNN."""
+nothing of a step overlaps the next. Paced: one step every 10 ms, asleep between them. Cold: behind a sweep of 8 MiB,
+the weights in the shared cache; prefetched: the same, `ernn_prefetch` called 50 µs before the step. ORT is onnxruntime,
+one io-binding call a frame; its int8 is our own near form, as onnxruntime quantizes neither GRU nor RNN."""
 
 
 def cpu() -> str:
