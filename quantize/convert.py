@@ -72,17 +72,6 @@ def fixed_multiplier(real: float) -> tuple[int, int]:
     return multiplier, shift
 
 
-def shrunk(moments: Array, frames: int) -> Array:
-    """Moments whose covariances are drawn to zero as far as `frames` are too few to know them."""
-    by_mean = np.outer(moments[:, -1], moments[:, -1]) / moments[-1, -1]
-    covariance = moments - by_mean
-    inner = np.arange(len(moments) - 1)
-    variance = covariance[inner, inner].copy()
-    covariance *= frames / (frames + len(inner))
-    covariance[inner, inner] = variance
-    return np.asarray(covariance + by_mean)
-
-
 class _Converter:
     def __init__(self, program: Program, seen: Observations, plan: Plan, options: Options) -> None:
         self.program, self.seen, self.plan, self.options = program, seen, plan, options
@@ -402,13 +391,13 @@ class _Converter:
     def _moments(self, name: str, parts: list[tuple[Array, Array, int]]) -> Array | None:
         """E[u uᵀ] of the integers that a product takes, with their rounding noise and a 1 behind them."""
         layer = self.seen.layers.get(name)
-        if layer is None or not self.options.rounding.compensated or not layer.frames:
+        if layer is None or not self.options.rounding.compensated or not layer.moments.frames:
             return None
         scale = np.concatenate([*(part[0] for part in parts), [1.0]])
         offset = np.concatenate([*(part[1] for part in parts), [0.0]])
         change = np.diag(1 / scale)
         change[:-1, -1] = -(offset / scale)[:-1]
-        moments = shrunk(change @ layer.moments @ change.T, layer.frames)
+        moments = layer.moments.shrunk(change)
         inner = np.arange(len(scale) - 1)
         moments[inner, inner] += 1 / 12
         return moments
@@ -530,7 +519,7 @@ class _Converter:
         size = self.program.parameters[op.weight_hh].shape[1]
         layer, gates = self.seen.layers.get(op.name), np.ones(3 * size)
         if layer is not None and layer.reset is not None:
-            gates[2 * size :] = layer.reset / max(1, layer.frames)
+            gates[2 * size :] = layer.reset / max(1, layer.moments.frames)
         self._state(op.h, "int32", 2.0**-30, 2**30 - 1)
         fields = self._cell(op, 0, GATE, gates)
         self.emit(ops.QGRU(**fields), op.outputs[0])
@@ -549,8 +538,7 @@ class _Converter:
             weight = self.program.parameters[op.weight_hr].astype(np.float64) * 2.0**-7
             moments = None
             if layer is not None and layer.projected is not None and self.options.rounding.compensated:
-                change = np.append(np.full(weight.shape[1], 2.0**7), 1.0)
-                moments = shrunk(layer.projected / layer.frames * np.outer(change, change), layer.frames)
+                moments = layer.projected.shrunk(np.diag(np.append(np.full(weight.shape[1], 2.0**7), 1.0)))
                 inner = np.arange(weight.shape[1])
                 moments[inner, inner] += 1 / 12
             (rows,), _ = round_rows([weight], np.zeros(len(weight)), self.options.rounding, moments)
