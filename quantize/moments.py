@@ -24,7 +24,7 @@ class Moments:
     @property
     def frames(self) -> int:
         """How many rows were taken."""
-        return round(self.sums[:, -1, -1].sum())
+        return round(float(self.sums[:, -1, -1].sum()))
 
     def shrunk(self, change: Array | None = None) -> Array:
         """E[v vᵀ], v = change u, with covariances drawn to zero as far as chance alone could have made them.
