@@ -92,14 +92,14 @@ def _checked(given: Any, spec: StreamSpec, place: str) -> dict[str, Array]:
     except InputError as error:
         inner = f"{place}, `{error.place}`" if error.place else place
         raise CalibrationError(error.cause, place=inner, hint=error.hint) from None
-    for name, array in arrays.items():
-        finite = np.isfinite(array).reshape(len(array), -1).all(1)
-        if not finite.all():
-            bad = int(np.argmin(finite))
-            raise CalibrationError(f"`{name}` has NaN or infinity in frame {bad}", place=place)
     length = len(arrays[spec.inputs[0].name])
     if length < spec.hop:
         raise CalibrationError(f"has {length} frames; a step takes {spec.hop}", place=place)
+    for name, array in arrays.items():
+        finite = np.isfinite(array).reshape(length, -1).all(1)
+        if not finite.all():
+            bad = int(np.argmin(finite))
+            raise CalibrationError(f"`{name}` has NaN or infinity in frame {bad}", place=place)
     return {name: array[: length - length % spec.hop] for name, array in arrays.items()}
 
 
@@ -116,8 +116,11 @@ def _found(source: Source, spec: StreamSpec) -> Iterator[tuple[Any, Any]]:
     elif ":" in str(source) and not path.exists():
         items = named(str(source), "iterable", CalibrationError)
         yield from map(_with_target, _guarded(items, str(source)))
-    else:
+    elif path.suffix.lower() in (".csv", ".wav"):
         yield read_recording(path, spec), None
+    else:
+        known = "npz, csv, wav, a folder of wav or npy, package.module:iterable"
+        raise CalibrationError("is no data of a known kind", place=str(source), hint=f"there are: {known}")
 
 
 def _with_target(item: Any) -> tuple[Any, Any]:

@@ -53,7 +53,7 @@ class Seen:
         if observer != "mse" or dtype == "int16":
             return _scales(samples - offset, largest, dtype, observer), offset
         # one clip for all features, in each one's own spread: the tail of one alone is too few samples
-        spread = np.maximum(samples.std(0), 1e-6 * largest)
+        spread = np.maximum(samples.std(0, dtype=np.float64), 1e-6 * largest)
         pooled = ((samples - offset) / spread).reshape(-1, 1)
         clip = _scales(pooled, np.abs(pooled).max(0), dtype, observer)[0]
         return np.minimum(clip * spread, _BEYOND * largest / LIMITS[dtype]), offset
