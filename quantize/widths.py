@@ -16,8 +16,8 @@ from edgernn.quantize.plan import Plan
 from edgernn.quantize.reference import evaluate
 from edgernn.quantize.whole import output_frames, padded, run_whole
 
-_TRIED = 4_000  # frames that choices are tried on
-_NEED_DB = 0.5  # what the inputs left at int8 may cost together
+_TRIED = 2_000  # steps that choices are tried on
+_NEED_DB = 1.0  # what the inputs left at int8 may cost together
 
 
 def convert_as_asked(
@@ -25,7 +25,7 @@ def convert_as_asked(
 ) -> Converted:
     """`convert`, for every activation type. `auto` widens the input that gains most, one after the other.
 
-    It ends when the worst output's SNR is as good as with int16 everywhere, but for half a decibel.
+    It ends when the worst output's SNR is as good as with int16 everywhere, but for a decibel.
     """
     if options.activation_type != "auto":
         return convert(program, seen, plan, options)

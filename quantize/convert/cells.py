@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from edgernn import ops
-from edgernn.errors import QuantizeError
 from edgernn.program import Array
 from edgernn.quantize.convert.converter import Converter, converts
 from edgernn.quantize.convert.forms import Coded
@@ -89,12 +88,12 @@ def _cell(
         np.concatenate([x_offset, np.zeros(len(h_scale))]),
     )
     (given, kept), change = round_rows(
-        [w_x * x_scale, w_h * h_scale], bias_floor(given_bias), c.options.rounding, moments, share
+        [w_x * x_scale, w_h * h_scale],
+        [bias_floor(given_bias), bias_floor(kept_bias)],
+        c.options.rounding,
+        moments,
+        share,
     )
-    if (kept.unit < bias_floor(kept_bias)).any():
-        raise QuantizeError(
-            "its hidden weights are zero but their bias is not", place=op.name, hint=f"--exclude {op.name}"
-        )
     shift = row_shift(op, given.unit / unit, kept.unit / unit)
     y_dtype = c.demand.integer_dtype(op.outputs[0])
     y_shift = h_shift if y_dtype == h_dtype else _h_shift(c, op.outputs[0], y_dtype, exponent)
@@ -132,7 +131,7 @@ def _projection(c: Converter, op: ops.LSTM, exponent: int, shift: int) -> dict[s
     columns = np.full(weight.shape[1], step)
     moments = integer_moments(c, layer.projected if layer else None, columns, np.zeros(len(columns)))
     # columns of ones have no bias to go into
-    (rows,), _ = round_rows([weight * step], np.zeros(len(weight)), c.options.rounding, moments)
+    (rows,), _ = round_rows([weight * step], [np.zeros(len(weight))], c.options.rounding, moments)
     multiplier = row_multipliers(op, rows.unit * 2.0 ** (15 - exponent), shift)
     return {
         "weight_hr": store_weight(c, f"{op.name}.weight_hr", rows, weight.shape, step),

@@ -44,7 +44,7 @@ def _product(c: Converter, op: ops.Linear | ops.Conv1d, scale: Array, offset: Ar
     bias = (c.weight(op.bias) if op.bias else np.zeros(len(flat))) + flat @ offset
     layer = c.seen.layers.get(op.name)
     moments = integer_moments(c, layer.moments if layer else None, scale, offset)
-    (rows,), change = round_rows([flat * scale], bias_floor(bias), c.options.rounding, moments)
+    (rows,), change = round_rows([flat * scale], [bias_floor(bias)], c.options.rounding, moments)
     fields: dict[str, Any] = {
         "weight": store_weight(c, f"{op.name}.weight", rows, weight.shape, scale),
         "bias": store_bias(c, op, "bias", bias + change, rows.unit),
