@@ -207,7 +207,7 @@ def test_command_line(exported: Exporter, tmp_path: Path) -> None:
 
 
 BAD = {
-    "shape": (lambda x: x[:, :5], "has shape"),
+    "shape": (lambda x: x[:, :5], "came; the model takes"),
     "too few": (lambda x: x[:9], "are the least"),
     "NaN": (lambda x: np.where(np.arange(len(x))[:, None] == 7, np.nan, x), "NaN or infinity in frame 7"),
     "constant": (lambda x: x * (np.arange(8) != 3), "feature 3 of `.*` is constant"),
