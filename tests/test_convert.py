@@ -181,3 +181,34 @@ def test_compensation_costs_nothing_where_nothing_is_shared() -> None:
         (rows,), shift = round_rows([weight], [np.zeros(64)], Rounding(compensated), moments.shrunk())
         errors[compensated] = np.mean((fresh @ (rows.weight * rows.unit[:, None] - weight).T + shift) ** 2)
     assert errors[True] < errors[False] * 1.05
+
+
+def test_observers_differ_where_there_are_outliers() -> None:
+    """One frame far out spoils the extremes; the percentile and the least square error cut it."""
+    random = np.random.default_rng(5)
+    x = random.standard_normal((12_000, 8)).astype(np.float32)
+    x[7] *= 30
+    program = linear_program(random.standard_normal((6, 8)).astype(np.float32), np.zeros(6, np.float32))
+    calm = random.standard_normal((500, 8)).astype(np.float32)
+    reached = {}
+    for observer in ("minmax", "percentile", "mse"):
+        converted = quantize_program(program, [x], make_options(observer=observer)).program
+        values = run_whole(program, {"x": calm[None]}), run_whole(converted, {"x": calm[None]}, evaluate)
+        reached[observer] = snr_db(*(item["y"] for item in values))
+    assert reached["percentile"] > reached["minmax"] + 4
+    assert reached["mse"] > reached["minmax"] + 8
+
+
+def test_ranges_are_those_of_a_stream() -> None:
+    """A state that grows over the sequence has its late range, which no single step would show: h of a relu, c."""
+    x = np.abs(np.random.default_rng(6).standard_normal((300, 1))).astype(np.float32)
+    summing = {"weight_ih": np.ones((1, 1), "f"), "weight_hh": np.ones((1, 1), "f")}
+    reached, converted = snr(cell_program("RNN", summing, kind="relu"), x)
+    (cell,) = (op for op in converted.ops if isinstance(op, ops.QRNN))
+    assert 2.0**cell.h_exponent > x.sum()
+    assert reached > 15
+    counting = {"weight_ih": np.array([[0], [0], [3], [0]], "f"), "weight_hh": np.zeros((4, 1), "f")}
+    counting["bias_ih"] = np.array([9, 9, 0, 9], np.float32)  # in, kept, the value, out: gates are open
+    _, converted = snr(cell_program("LSTM", counting), x)
+    (cell,) = (op for op in converted.ops if isinstance(op, ops.QLSTM))
+    assert 2.0**cell.cell_exponent > np.tanh(3 * x).sum()
