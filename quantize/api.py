@@ -10,7 +10,7 @@ from edgernn.errors import QuantizeError
 from edgernn.export import check_path, encode, read_program, write_model
 from edgernn.program import Program
 from edgernn.quantize.convert import Converted, Options
-from edgernn.quantize.data import Source, check_calibration, read_sequences
+from edgernn.quantize.data import Sequences, Source, check_calibration, read_sequences
 from edgernn.quantize.fold import fold
 from edgernn.quantize.near import near_form
 from edgernn.quantize.observe import OBSERVERS, observe
@@ -75,7 +75,8 @@ def quantize_model(
     sequences = read_sequences(calibration, program.spec)
     check_calibration(sequences, program.spec, str(calibration) if isinstance(calibration, (str, Path)) else "")
     converted = convert_as_asked(program, observe(program, sequences), plan, options, sequences)
-    data = encode(converted.program, path)
+    made = _signed(converted.program, sequences, options, exclude)
+    data = encode(made, path)
     report = measure(program, converted, plan, sequences, metric)
     if strict and report.left_in_float:
         first = report.left_in_float[0]
@@ -84,10 +85,24 @@ def quantize_model(
             place=first.name,
             hint=f"without --strict it is an island of float; or name it: --exclude {first.name}",
         )
-    near = near_form(data, path, converted.program, sequences)
+    near = near_form(data, path, made, sequences)
     write_model(path, data)
     report = replace(report, near_db=near, file_before=model.stat().st_size, file_after=len(data))
-    return QuantizeResult(path, converted.program, report)
+    return QuantizeResult(path, made, report)
+
+
+def _signed(program: Program, sequences: Sequences, options: Options, exclude: Sequence[str]) -> Program:
+    """The program whose contract says what it was made with."""
+    chosen = {
+        "weight_type": options.rounding.weight_type,
+        "activation_type": options.activation_type,
+        "rounding": "compensated" if options.rounding.compensated else "plain",
+        "observer": options.observer,
+        "per_tensor": options.rounding.per_tensor,
+        "exclude": list(exclude),
+    }
+    made = {"calibration_sha256": sequences.sha256(), "options": {"quantize": chosen}}
+    return replace(program, spec=replace(program.spec, provenance={**program.spec.provenance, **made}))
 
 
 def make_options(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +28,15 @@ class Sequences:
     items: list[dict[str, Array]]
     lengths: list[int]
     targets: list[Any]  # one per item where the source has them, else empty
+
+    def sha256(self) -> str:
+        """The hash of all frames, by sequence and input."""
+        digest = hashlib.sha256()
+        for item in self.items:
+            for name, array in sorted(item.items()):
+                digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
     def limited(self, frames: int) -> Sequences:
         """The first `frames` input frames, over as many sequences as they need."""
