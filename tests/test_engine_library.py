@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -183,32 +184,38 @@ def test_examples_say_what_is_wrong(examples: Path, tmp_path: Path) -> None:
             run(*command)
 
 
+def driver(name: str) -> Path:
+    """A program of tests/engine, linked with the static library."""
+    needs("gcc")
+    library()
+    program, source = BUILD / name, ROOT / "tests" / "engine" / f"{name}.c"
+    made = BUILD / f"{name}.{os.getpid()}"
+    flags = ("-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-I", ENGINE / "include")
+    run("gcc", *flags, source, BUILD / "libernn.a", "-o", made)
+    return made.replace(program)
+
+
 @pytest.fixture(scope="module")
 def realtime() -> Path:
     """The program that counts."""
     if not sys.platform.startswith("linux"):
         pytest.skip("counts glibc's allocator")
-    needs("gcc")
-    library()
-    program = BUILD / "realtime"
-    source = ROOT / "tests" / "engine" / "realtime.c"
-    made = program.with_suffix(f".{os.getpid()}")
-    run(
-        "gcc",
-        "-O2",
-        "-Wall",
-        "-Wextra",
-        "-Wconversion",
-        "-Werror",
-        "-I",
-        ENGINE / "include",
-        source,
-        BUILD / "libernn.a",
-        "-o",
-        made,
-    )
-    made.replace(program)
-    return program
+    return driver("realtime")
+
+
+@pytest.fixture(scope="module")
+def subnormals() -> Path:
+    """The program that sets the CPU's mode."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("sets x86's register")
+    return driver("subnormals")
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_same_bits_where_the_caller_flushes_subnormals(name: str, subnormals: Path, tmp_path: Path) -> None:
+    """Audio hosts do; int8 files and the exact order of float ones don't see it."""
+    (tmp_path / "m.ernn").write_bytes(pack(PROGRAMS[name]()))
+    run(subnormals, tmp_path / "m.ernn")
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
