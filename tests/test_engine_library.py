@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -71,22 +72,59 @@ def symbols(*paths: Path) -> tuple[set[str], set[str]]:
     return defined, undefined - defined
 
 
+def built(name: str) -> Path:
+    """Where a toolchain has built the static library."""
+    toolchain = TOOLCHAINS[name]
+    if toolchain.compiler == ZIG and importlib.util.find_spec("ziglang") is None:
+        pytest.skip("`ziglang` is not installed (pip install ziglang)")
+    build = BUILD.with_name(f"engine-{name}")
+    return cmake(ENGINE, build, *toolchain.options, compiler=toolchain.compiler, target="ernn_static")
+
+
 @pytest.mark.parametrize("name", TOOLCHAINS)
 def test_builds_without_a_warning_and_calls_nothing(name: str) -> None:
     """Warnings are errors in the build. What is left open would be a call into libc."""
     toolchain = TOOLCHAINS[name]
-    if toolchain.compiler == ZIG and importlib.util.find_spec("ziglang") is None:
-        pytest.skip("`ziglang` is not installed (pip install ziglang)")
-    needs("cmake", *(() if toolchain.compiler == ZIG else (toolchain.compiler,)))
-    build = BUILD.with_name(f"engine-{name}")
-    cmake(ENGINE, build, *toolchain.options, compiler=toolchain.compiler, target="ernn_static")
-    defined, undefined = symbols(build / "libernn.a")
+    defined, undefined = symbols(built(name) / "libernn.a")
     assert "ernn_step" in defined
     assert not {symbol for symbol in undefined if not re.fullmatch(toolchain.open, symbol)}
     own = re.compile(
         r"ernn_\w+|(\?\?_C|__real|__[xyz]mm)@.*"
     )  # the latter are MSVC's constants, which may meet their equals
     assert not {symbol for symbol in defined if not own.fullmatch(symbol)}, "they may collide with a user's"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A file of each small program."""
+    paths = [tmp_path_factory.mktemp("models") / f"{name}.ernn" for name in PROGRAMS]
+    for path in paths:
+        path.write_bytes(pack(PROGRAMS[path.stem]()))
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("name", "emulator", "isas"),
+    [
+        ("gcc", "", ("scalar",)),
+        ("aarch64", "qemu-aarch64 -cpu cortex-a72", ("neon", "scalar")),
+        ("armv7", "qemu-arm", ("neon", "scalar")),
+    ],
+)
+def test_every_operation_without_a_c_library(
+    name: str, emulator: str, isas: tuple[str, ...], models: list[Path]
+) -> None:
+    """The bits of the reference, in a program of nothing but the engine; on x86 also where subnormals are flushed."""
+    if name == "gcc" and platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("knows the system calls of x86-64 and Arm")
+    build, flags = built(name), ["-ffreestanding", "-nostdlib", "-static"]
+    if emulator:
+        needs(shlex.split(emulator)[0])
+        target = next(option for option in TOOLCHAINS[name].options if "C_FLAGS" in option).partition("C_FLAGS=")[2]
+        flags += [*target.replace("-gnu", "-musl").split(), "-lcompiler_rt"]
+    program = compiled(TOOLCHAINS[name].compiler, "bare", build, build / "bare", *flags)
+    said = run(*shlex.split(emulator), program, *models)
+    assert all(said.count(f"{isa}: no error, flushed: no error") == len(models) for isa in isas), said
 
 
 @pytest.fixture(scope="module")
@@ -183,32 +221,28 @@ def test_examples_say_what_is_wrong(examples: Path, tmp_path: Path) -> None:
             run(*command)
 
 
+def driver(name: str) -> Path:
+    """A program of tests/engine, linked with the static library."""
+    library()
+    return compiled("gcc", name, BUILD, BUILD / name)
+
+
+def compiled(compiler: str, name: str, build: Path, program: Path, *flags: str) -> Path:
+    """A program of tests/engine; several processes may make the same one."""
+    needs(shlex.split(compiler)[0])
+    made = program.with_name(f"{program.name}.{os.getpid()}")
+    warnings = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
+    source, include = ROOT / "tests" / "engine" / f"{name}.c", ENGINE / "include"
+    run(*shlex.split(compiler), "-O1", *warnings, "-I", include, source, build / "libernn.a", *flags, "-o", made)
+    return made.replace(program)
+
+
 @pytest.fixture(scope="module")
 def realtime() -> Path:
     """The program that counts."""
     if not sys.platform.startswith("linux"):
         pytest.skip("counts glibc's allocator")
-    needs("gcc")
-    library()
-    program = BUILD / "realtime"
-    source = ROOT / "tests" / "engine" / "realtime.c"
-    made = program.with_suffix(f".{os.getpid()}")
-    run(
-        "gcc",
-        "-O2",
-        "-Wall",
-        "-Wextra",
-        "-Wconversion",
-        "-Werror",
-        "-I",
-        ENGINE / "include",
-        source,
-        BUILD / "libernn.a",
-        "-o",
-        made,
-    )
-    made.replace(program)
-    return program
+    return driver("realtime")
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -222,6 +256,6 @@ def test_tools_are_there_in_ci() -> None:
     """A skipped test proves nothing: CI installs everything and says so."""
     if "EDGERNN_TEST_TOOLS" not in os.environ:
         pytest.skip("tests may skip here")
-    tools = ("cmake", "gcc", "g++", "clang", "clang++", "llvm-nm", "ld.lld", "qemu-aarch64")
+    tools = ("cmake", "gcc", "g++", "clang", "clang++", "llvm-nm", "ld.lld", "qemu-aarch64", "qemu-arm")
     assert not [tool for tool in tools if shutil.which(tool) is None]
     assert importlib.util.find_spec("ziglang") is not None

@@ -345,6 +345,14 @@ def _(files: Files) -> str:
     return files.open(handmade("matmul", [(0, 1 << 22), (0, 1 << 21), (0, 1 << 31)], 2, 1, 1 << 16, 1 << 6, 1 << 15))
 
 
+@gives("WORK", "test vectors")
+def _(files: Files) -> str:
+    """Each step is bounded, and so are all of them."""
+    file = handmade("matmul", [(0, 1 << 15), (0, 1 << 12), (0, 1 << 15)], 2, 1, 1 << 9, 1 << 6, 1 << 6)
+    assert files.open(file.set("program", 0, "vector_steps", 16384)) == "OK"
+    return files.open(file.set("program", 0, "vector_steps", 65536))
+
+
 @gives("WORK", "nothing, very often")
 def _(files: Files) -> str:
     return files.open(handmade("take", [(0, 0), (1, 1 << 20), (0, 0)], 2, NONE, 7, 0, 1 << 20, port=1))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgernn.content import content_hash, stored_hash
-from edgernn.errors import ExportError
+import edgernn
+from edgernn.content import UNSEALED, content_hash, seal, stored_hash
+from edgernn.errors import ExportError, ModelFileError
 from edgernn.export.to_ernn import pack
 from edgernn.export.to_ernn.format import OPS
 
@@ -151,6 +154,17 @@ def test_process_is_push_that_lags(lib: ctypes.CDLL, packed: dict[str, bytes]) -
     lag = file.port(1).delay + 1  # hop - 1
     assert got[:size] == bytes(size)
     assert got[lag * size :] == pushed[: (50 - lag) * size]
+
+
+def test_a_file_that_asks_for_more_memory_than_there_is(packed: dict[str, bytes], tmp_path: Path) -> None:
+    """It opens: what a stream takes is known before it is made. In Python that is an error of the file."""
+    edited = ErnnFile(packed["cells"]).set("program", 0, "arena", 1 << 46)
+    digest = re.compile(rb'(?<="content_sha256":")[0-9a-f]{64}')
+    (tmp_path / "m.ernn").write_bytes(seal(digest.sub(UNSEALED.encode(), bytes(edited.raw))))
+    model = edgernn.load(tmp_path / "m.ernn")
+    assert model.details["stream_bytes"] > 1 << 46
+    with pytest.raises(ModelFileError, match=r"m\.ernn: a stream of it takes 70,368,7\d\d,\d\d\d,\d\d\d bytes"):
+        model.stream()
 
 
 def test_threads_share_a_model(lib: ctypes.CDLL, packed: dict[str, bytes]) -> None:

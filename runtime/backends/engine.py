@@ -101,8 +101,12 @@ class NativeEngine:
             return False
 
     def stepper(self, spec: StreamSpec) -> NativeStepper:
-        """A stream of the engine."""
-        stream = _engine.Stream(self._model, PROGRAM, self._isa, self._long_steps)
+        """A stream of the engine. Raises `ModelFileError` when the file asks for more memory than there is."""
+        try:
+            stream = _engine.Stream(self._model, PROGRAM, self._isa, self._long_steps)
+        except MemoryError:
+            wanted = self._model.stream_bytes(PROGRAM)
+            raise ModelFileError(f"a stream of it takes {wanted:,} bytes of memory", place=self._place) from None
         if (stream.frames_left() is None) != (spec.frames_left is None):
             raise ModelFileError("its contract and its graph differ about the end of a sequence", place=self._place)
         return NativeStepper(stream, self._model.ports(PROGRAM), spec)

@@ -35,15 +35,16 @@ static uint64_t fnv1a(const uint8_t *bytes, size_t size) {
 
 typedef struct {
   const ernn_model *model;
-  uint32_t program, inputs, outputs;
-  size_t in[MOST_PORTS], out[MOST_PORTS]; /* bytes of a step */
+  uint32_t program, inputs, outputs, states;
+  size_t in[MOST_PORTS], out[MOST_PORTS], state[MOST_PORTS]; /* bytes of a step */
   uint64_t seed;
 } context;
 
 static int ports(context *c) {
   c->inputs = ernn_model_ports(c->model, c->program, ERNN_INPUT);
   c->outputs = ernn_model_ports(c->model, c->program, ERNN_OUTPUT);
-  if (c->inputs > MOST_PORTS || c->outputs > MOST_PORTS) return 0;
+  c->states = ernn_model_ports(c->model, c->program, ERNN_STATE_PORT);
+  if (c->inputs > MOST_PORTS || c->outputs > MOST_PORTS || c->states > MOST_PORTS) return 0;
   for (uint32_t kind = ERNN_INPUT; kind <= ERNN_STATE_PORT; kind++) {
     for (uint32_t i = 0; i <= ernn_model_ports(c->model, c->program, (ernn_kind)kind); i++) {
       ernn_port port;
@@ -51,8 +52,7 @@ static int ports(context *c) {
       uint8_t *name = room(port.name_size);
       memcpy(name, port.name, port.name_size);
       free(name);
-      if (kind == ERNN_INPUT) c->in[i] = port.bytes;
-      if (kind == ERNN_OUTPUT) c->out[i] = port.bytes;
+      *(kind == ERNN_INPUT ? &c->in[i] : kind == ERNN_OUTPUT ? &c->out[i] : &c->state[i]) = port.bytes;
     }
   }
   return 1;
@@ -103,6 +103,12 @@ static void save_and_restore(context *c, ernn_stream *s) {
   free(state);
 }
 
+static void write_noise(context *c, void *to, size_t size) {
+  uint8_t *bytes = noise(size, &c->seed);
+  memcpy(to, bytes, size);
+  free(bytes);
+}
+
 static void stream(context *c, const char *isa) {
   size_t size = ernn_stream_size(c->model, c->program);
   uint32_t hop = ernn_model_hop(c->model, c->program);
@@ -117,11 +123,9 @@ static void stream(context *c, const char *isa) {
   if (ernn_stream_init(&s, c->model, c->program, memory, size, &options)) abort();
   ernn_prefetch(s);
   for (int k = 0; k < STEPS; k++) {
-    for (uint32_t i = 0; i < c->inputs; i++) {
-      uint8_t *x = noise(c->in[i], &c->seed);
-      memcpy(ernn_input(s, i), x, c->in[i]);
-      free(x);
-    }
+    for (uint32_t i = 0; i < c->inputs; i++) write_noise(c, ernn_input(s, i), c->in[i]);
+    for (uint32_t i = 0; k == 1 && i < c->states; i++) write_noise(c, ernn_state(s, i), c->state[i]);
+    if (k == 2 && ernn_frames_left(s)) write_noise(c, ernn_frames_left(s), sizeof(int64_t));
     ernn_step(s);
     for (uint32_t o = 0; o < c->outputs; o++) {
       uint8_t *y = room(c->out[o]);

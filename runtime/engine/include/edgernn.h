@@ -44,7 +44,7 @@ typedef enum {
   ERNN_OPCODE,         /* an operation of an unknown kind */
   ERNN_OPERANDS,       /* an operation's operands do not fit it */
   ERNN_ARENA,          /* the working memory would be larger than the address space */
-  ERNN_WORK,           /* a step would take more than 2^36 operations: no model, but an attack */
+  ERNN_WORK,           /* a step, or the test vectors, would take more than 2^36 operations */
   ERNN_NO_PROGRAM,     /* no program of that number or name */
   ERNN_NO_ISA,         /* this CPU cannot run, or this build does not have, that instruction set */
   ERNN_MEMORY,         /* the stream's memory is smaller than ernn_stream_size */

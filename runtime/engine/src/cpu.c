@@ -77,16 +77,18 @@ int ernn_cpu_has_avx512vnni(void) { /* F, BW, VL and VNNI */
 }
 #elif defined(__aarch64__)
 int ernn_cpu_has_neon(void) { return 1; }
-#if defined(__linux__)
+#if defined(__ARM_FEATURE_DOTPROD) || defined(__ENVIRONMENT_MAC_OS_X_VERSION_MIN_REQUIRED__)
+int ernn_cpu_has_dotprod(void) { return 1; } /* compiled for CPUs that have it; every arm64 Mac */
+#elif defined(__linux__)
 extern unsigned long getauxval(unsigned long) __attribute__((weak));
 int ernn_cpu_has_dotprod(void) { return getauxval && (getauxval(16) >> 20 & 1); }
-#elif defined(__ENVIRONMENT_MAC_OS_X_VERSION_MIN_REQUIRED__)
-int ernn_cpu_has_dotprod(void) { return 1; } /* every arm64 Mac */
 #else
 int ernn_cpu_has_dotprod(void) { return 0; }
 #endif
 #elif defined(__arm__)
-#if defined(__linux__)
+#if defined(__ARM_NEON)
+int ernn_cpu_has_neon(void) { return 1; } /* compiled for CPUs that have it */
+#elif defined(__linux__)
 extern unsigned long getauxval(unsigned long) __attribute__((weak));
 int ernn_cpu_has_neon(void) { return getauxval && (getauxval(16) >> 12 & 1); }
 #else

@@ -13,7 +13,7 @@
 #define ERNN_STATE_FORMAT 1u
 #define ERNN_ALIGN 64u
 #define ERNN_NONE 0xffffffffu
-#define ERNN_MOST_WORK ((uint64_t)1 << 36) /* operations of a step: minutes; no model comes near */
+#define ERNN_MOST_WORK ((uint64_t)1 << 36) /* operations of a step, and of the test vectors: minutes */
 #define ERNN_MOST_STEPS 65536u             /* of test vectors */
 #define ERNN_SLACK 64u /* bytes behind every value that a kernel may read and write */
 

@@ -192,6 +192,7 @@ static ernn_status program(const ernn_model *m, const program_view *view, mentio
     return ERNN_TEXT;
   ernn_status status = nodes(view);
   if (status) return status;
+  if (p->vector_steps * ernn_program_work(view) > ERNN_MOST_WORK) return ERNN_WORK;
   return ernn_stream_layout(view).total ? ERNN_OK : ERNN_ARENA;
 }
 

@@ -108,7 +108,7 @@ const char *ernn_status_text(ernn_status status) {
       [ERNN_OPCODE] = "an operation is of an unknown kind",
       [ERNN_OPERANDS] = "an operation's operands do not fit it",
       [ERNN_ARENA] = "the working memory would be larger than the address space",
-      [ERNN_WORK] = "a step would take more operations than any model's",
+      [ERNN_WORK] = "a step or the test vectors would take more operations than any model's",
       [ERNN_NO_PROGRAM] = "no such program",
       [ERNN_NO_ISA] = "this CPU or this build does not have that instruction set",
       [ERNN_MEMORY] = "the stream's memory is too small",

@@ -345,6 +345,16 @@ static uint64_t splitmix(uint64_t *state) {
   return z ^ z >> 31;
 }
 
+static uint64_t hash_of_floats(uint64_t hash, const uint8_t *at, uint64_t count) {
+  for (uint64_t i = 0; i < count; i++) {
+    uint32_t bits;
+    copy(&bits, at + 4 * i, 4);
+    if ((bits & 0x7fffffff) > 0x7f800000) bits = 0x7fc00000; /* which NaN a CPU makes is its own affair */
+    hash = fnv1a(hash, &bits, 4);
+  }
+  return hash;
+}
+
 uint64_t ernn_vectors_hash(ernn_stream *s, uint64_t seed, uint32_t steps) {
   const file_program *p = s->view.program;
   uint64_t hash = FNV_START;
@@ -355,19 +365,20 @@ uint64_t ernn_vectors_hash(ernn_stream *s, uint64_t seed, uint32_t steps) {
       uint8_t *at = place(s, v);
       for (uint64_t k = 0; k < v->count; k++) {
         uint64_t word = splitmix(&seed);
-        float share = (float)(word >> 40) * 0x1p-24f; /* both roundings are exact */
-        float wide = (port->high - port->low) * share, x = port->low + wide;
-        int64_t whole = (int64_t)(word >> 32) * ((int64_t)(port->high < 0x1p30f ? port->high : 0.0f) + 1) >> 32;
-        if (v->dtype == ERNN_FLOAT32)
+        if (v->dtype == ERNN_FLOAT32) {
+          float share = (float)(word >> 40) * 0x1p-24f; /* both are exact */
+          float wide = (port->high - port->low) * share, x = port->low + wide;
           copy(at + 4 * k, &x, 4);
-        else
+        } else {
+          int64_t whole = (int64_t)(word >> 32) * ((int64_t)port->high + 1) >> 32;
           copy(at + dtype_size(v->dtype) * k, &whole, dtype_size(v->dtype));
+        }
       }
     }
     run(s);
     for (uint32_t o = 0; o < p->outputs; o++) {
       const file_value *v = value_of(s, ERNN_OUTPUT, o);
-      hash = fnv1a(hash, place(s, v), bytes_of(v));
+      hash = v->dtype == ERNN_FLOAT32 ? hash_of_floats(hash, place(s, v), v->count) : fnv1a(hash, place(s, v), bytes_of(v));
     }
   }
   return hash;
