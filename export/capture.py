@@ -22,6 +22,8 @@ from edgernn.errors import ExportError, UnsupportedError
 
 Shape = tuple[int, ...]
 LOOP_HINT = "wrap the cell as `edgernn.nn.Recurrent(cell)`, or use nn.RNN, nn.GRU or nn.LSTM"
+# what makes more frames than it takes
+FASTER = ("conv_transpose1d", "conv_transpose2d", "istft", "repeat_interleave", "upsample_nearest1d", "upsample_nearest2d")
 _FLOATS = (torch.float32,)
 _INTEGERS = (torch.int64, torch.int32)
 
@@ -72,6 +74,7 @@ class Captured:
     inputs: dict[str, int]  # placeholder name → position in the flattened example
     outputs: tuple[tuple[str, fx.Node], ...]  # name → node, in the order the module returns them
     second: dict[str, fx.Node]  # node name at the first length → its twin at the second
+    odd: dict[str, Any]  # node name → shapes one frame beyond the first length; empty where it needs no look
 
     def shape(self, node: fx.Node) -> Any:
         """Shape (or list of shapes) of a node at the first length."""
@@ -80,6 +83,15 @@ class Captured:
     def twin_shape(self, node: fx.Node) -> Any:
         """Shape (or list of shapes) of a node at the second length."""
         return _shape(self.second[node.name].meta.get("val"))
+
+    def lengths_of(self, node: fx.Node, axis: int) -> dict[int, int]:
+        """Elements of an axis of a node's result, by the length of the sequence; of all lengths that were captured."""
+        found = {self.lengths[0]: self.shape(node)[axis]}
+        if node.name in self.second and node.graph is self.graphs[0]:
+            found[self.lengths[1]] = self.twin_shape(node)[axis]
+            if node.name in self.odd:
+                found[self.lengths[0] + 1] = self.odd[node.name][axis]
+        return found
 
     def period(self, before: int, after: int) -> Fraction:
         """Input frames per frame of a value with these lengths at the two captured lengths."""
@@ -154,6 +166,7 @@ def capture(source: Source) -> Captured:
         inputs=inputs,
         outputs=_outputs(short),
         second=twins,
+        odd=_odd_shapes(source, short.graph),
     )
 
 
@@ -204,6 +217,19 @@ def _pair(short: fx.Graph, long: fx.Graph, first: int, second: int) -> dict[str,
             hint=LOOP_HINT,
         )
     return {x.name: y for x, y in zip(a, b, strict=True)}
+
+
+def _odd_shapes(source: Source, graph: fx.Graph) -> dict[str, Any]:
+    """Shapes at a length that is no multiple of a stride: only there does it show what a module cuts to fit."""
+    if not any(op_name(node).split(".")[0] in FASTER for node in graph.nodes):
+        return {}
+    try:
+        other = _export(source, source.length + 1).graph
+    except ExportError:  # its branches fit at whole hops only
+        return {}
+    if len(other.nodes) != len(graph.nodes):
+        return {}
+    return {node.name: _shape(twin.meta.get("val")) for node, twin in zip(graph.nodes, other.nodes, strict=True)}
 
 
 def module_path(node: fx.Node) -> str:

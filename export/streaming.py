@@ -9,6 +9,8 @@ stride `s` behind `before` padded frames reads input frames `i*s - before` to `i
 them arrives as stream frame `+ delay_in`. Of each step's groups of `s` frames, output stream frame `j` may look at
 frames up to `j*s + phase`, `0 <= phase < s`. So `delay * s + phase = span - 1 - before + delay_in` with the smallest
 delay that is not negative.
+
+A window behind which `s` frames leave for each one is a window of stride 1, and its frames are taken apart (`spread`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, cast
 
 import numpy as np
@@ -63,12 +66,14 @@ class Translator:
         self._crowd = _nodes_per_path(captured.graphs[0])
         self._validities: dict[tuple[Any, ...], str] = {}
         self._delayed: dict[tuple[str, int], Timed] = {}
+        self._timings: dict[Timing, None] = {}  # lengths that values of the module have, in order
 
     # --- the graph -------------------------------------------------------------------------------------------
 
     def input(self, name: str, shape: Shape, axis: int, dtype: str) -> Timed:
         """Declare a timed input of the program, `[hop, …]`."""
         timing = Timing()
+        self._timings.setdefault(replace(timing, receptive_field=None))
         self.builder.values[name] = Value(name, dtype, (self.hop, *frame_shape(shape, axis)), timing)
         return Timed(name, shape, axis, timing)
 
@@ -175,12 +180,15 @@ class Translator:
 
     def frames(self, timing: Timing) -> int:
         """Frames per step of a value."""
-        return self.hop // timing.period
+        return self.hop // timing.period * timing.group
 
     def result(self, node: fx.Node, value: str, like: Timed, *, timing: Timing | None = None) -> Timed:
         """The symbol of a node whose value has been made; checks it against the shapes PyTorch gave."""
         shape, axis = self.shape(node), self.axis(node)
-        return self.symbol(value, shape, axis, timing or like.timing, newest=like.axis is None, free=like.free)
+        timing = timing or like.timing
+        if axis is not None and not like.free:
+            timing = self.agreed(node, axis, timing) or timing
+        return self.symbol(value, shape, axis, timing, newest=like.axis is None, free=like.free)
 
     def symbol(
         self, value: str, shape: Shape, axis: int | None, timing: Timing, *, newest: bool = False, free: bool = False
@@ -192,10 +200,24 @@ class Translator:
         if self.builder.shape(value) != expected:
             raise ExportError(f"its rule makes {self.builder.shape(value)}, PyTorch {expected}", hint=FAULT)
         if axis is not None and not free:
-            length = (self.captured.lengths[0] + timing.offset) // timing.period
+            length = timing.length(self.captured.lengths[0])
             if length != shape[axis]:
                 raise ExportError(f"its rule makes {length} frames, PyTorch {shape[axis]}", hint=FAULT)
+            self._timings.setdefault(replace(timing, delay=0, receptive_field=None))
         return Timed(value, shape, axis, timing, free=free)
+
+    def agreed(self, node: fx.Node, axis: int, timing: Timing) -> Timing | None:
+        """`timing` with the length that PyTorch's result has for every sequence.
+
+        Where a module brings a value to the length of another, which has as many frames per step, how many frames it
+        cuts or adds depends on the sequence: the result has the other one's length. None where there is none such.
+        """
+        lengths = self.captured.lengths_of(node, axis)
+        for known in (timing, *self._timings):
+            ratio = known.period * timing.group == timing.period * known.group
+            if ratio and all(known.length(frames) == length for frames, length in lengths.items()):
+                return replace(known, delay=timing.delay, receptive_field=timing.receptive_field)
+        return None
 
     def constant(self, const: Const) -> str:
         """The name of a constant as a parameter of the program."""
@@ -221,8 +243,8 @@ class Translator:
         shift = max(0, pad.before - inner.timing.delay)
         delay = inner.timing.delay - pad.before + shift
         value = self._shifted(inner, shift, pad.value)
-        offset = inner.timing.offset + (pad.before + pad.after) * inner.timing.period
-        return replace(inner, value=value, timing=replace(inner.timing, offset=offset, delay=delay))
+        timing = replace(inner.timing.longer(pad.before + pad.after), delay=delay)
+        return replace(inner, value=value, timing=timing)
 
     def pad(self, symbol: Timed, pad: Pad) -> Timed:
         """The same value with more frames around it, or fewer; they are made where they are read."""
@@ -293,16 +315,15 @@ class Translator:
 
         Where a module cuts frames off its end, the newest frames so far may be those.
         """
-        timing = symbol.timing
-        return self.delay(symbol, max(0, -(timing.offset // timing.period) - timing.delay))
+        return self.delay(symbol, max(0, -symbol.timing.length(0) - symbol.timing.delay))
 
     def align(self, symbols: Sequence[Timed]) -> list[Timed]:
         """Bring values that meet in one operation to the largest of their delays."""
         settled = [self.settle(symbol) for symbol in symbols]
-        periods = {symbol.timing.period for symbol in settled}
-        if len(periods) > 1:
+        rates = {Fraction(symbol.timing.period, symbol.timing.group) for symbol in settled}
+        if len(rates) > 1:
             raise UnsupportedError(
-                f"values with {' and '.join(map(str, sorted(periods)))} input frames per frame meet",
+                f"values with {' and '.join(map(str, sorted(rates)))} input frames per frame meet",
                 hint="bring both to one rate before they meet",
             )
         if len({symbol.axis is None for symbol in settled}) > 1:
@@ -314,11 +335,12 @@ class Translator:
         return [self.delay(symbol, latest - symbol.timing.delay) for symbol in settled]
 
     def meet(self, symbols: Sequence[Timed]) -> Timing:
-        """Timing of a value made from aligned ones."""
+        """Timing of a value made from aligned ones, of the smallest groups among theirs."""
         true = [symbol for symbol in symbols if not symbol.free] or list(symbols)
         fields = [symbol.timing.receptive_field for symbol in true]
         field = None if None in fields else max(cast(list[int], fields))
-        return replace(true[0].timing, receptive_field=field)
+        finest = min((symbol.timing for symbol in true), key=lambda timing: timing.group)
+        return replace(finest, receptive_field=field)
 
     def whole_steps(self, symbol: Timed) -> tuple[Timed, str]:
         """A value for a layer with state: its delay a whole number of steps; and whether the state moves.
@@ -363,21 +385,20 @@ class Translator:
                 steps=self.steps(),
                 left=LEFT,
                 frames=self.frames(timing),
-                period=timing.period,
-                offset=timing.offset,
-                delay=timing.delay,
+                **_clock(timing),
             )
-        field = timing.receptive_field
+        try:
+            slower = timing.longer(pad.before + pad.after - span + stride).slower(stride)
+        except ValueError as error:
+            raise UnsupportedError(
+                f"takes every {stride} frames of a value that comes in {error.args[0]}",
+                hint="upsample by a multiple of the stride behind it, or stride first",
+            ) from None
         return Window(
             value=value,
             first=kept + phase - ahead - span + 1,
             count=self.frames(timing) // stride,
-            timing=Timing(
-                period=timing.period * stride,
-                offset=timing.offset + (pad.before + pad.after - span + stride) * timing.period,
-                delay=delay,
-                receptive_field=None if field is None else field + (span - 1) * timing.period,
-            ),
+            timing=replace(slower, delay=delay, receptive_field=timing.widened(span - 1).receptive_field),
         )
 
     def _history(self, symbol: Timed, kept: int, fill: float, name: str) -> str:
@@ -400,7 +421,8 @@ class Translator:
 
     def validity(self, timing: Timing, *, start: bool, end: bool, scalar: bool = False) -> str:
         """Which frames of a step lie behind the sequence's start and before its end."""
-        key = (timing.period, timing.offset if end else 0, timing.delay, start, end, scalar)
+        clock = _clock(timing if end else replace(timing, offset=0, extra=0))
+        key = (*clock.values(), start, end, scalar)
         if key not in self._validities:
             self._validities[key] = self.add(
                 ops.Validity,
@@ -409,10 +431,8 @@ class Translator:
                 steps=self.steps() if start else "",
                 left=LEFT if end else "",
                 frames=self.frames(timing),
-                period=timing.period,
-                offset=timing.offset,
-                delay=timing.delay,
                 scalar=scalar,
+                **clock,
             )
         return self._validities[key]
 
@@ -432,15 +452,13 @@ def hop_of(captured: Captured) -> int:
             axis = time_axis(first, second, node)
             if axis is None:
                 continue
-            period = captured.period(first[axis], second[axis])
-            if period.denominator != 1:
-                raise UnsupportedError(
-                    f"makes {1 / period} frames per input frame",
-                    place=_place(node),
-                    hint="a stream of a higher rate than its input has no rule yet",
-                )
-            hop = math.lcm(hop, int(period))
+            hop = math.lcm(hop, captured.period(first[axis], second[axis]).numerator)
     return hop
+
+
+def _clock(timing: Timing) -> dict[str, int]:
+    """What `Validity` and `Reflect` know of a value's timing."""
+    return {name: getattr(timing, name) for name in ("period", "offset", "delay", "group", "extra")}
 
 
 def _place(node: fx.Node) -> str:

@@ -73,7 +73,7 @@ def translate(captured: Captured, label: Label) -> tuple[Program, list[Returned]
         states=tuple(t.builder.states),
         hop=hop,
         delay=max(output.delay for output in outputs),
-        latency=max(output.delay * output.period for output in outputs) + hop - 1,
+        latency=max(output.input_delay for output in outputs) + hop - 1,
         receptive_field=_widest([output.receptive_field for output in outputs]),
         frames_left=LEFT if any(LEFT in op.operands for op in t.builder.ops) else None,
         provenance={"weights_sha256": _weights_hash(t.builder.parameters), "versions": {"torch": torch.__version__}},
@@ -128,10 +128,12 @@ def _output_spec(builder: Builder, name: str, symbol: Timed, batched: bool, rate
         batch_axis=_batch_axis(axis, value.shape) if batched else None,
         period=timing.period,
         offset=timing.offset,
+        group=timing.group,
+        extra=timing.extra,
         delay=timing.delay,
         receptive_field=timing.receptive_field,
         newest=symbol.axis is None,
-        rate_hz=None if rate is None else rate / timing.period,
+        rate_hz=None if rate is None else rate * timing.group / timing.period,
     )
 
 

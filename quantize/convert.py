@@ -11,9 +11,9 @@ import numpy as np
 
 from edgernn import ops
 from edgernn.errors import QuantizeError
-from edgernn.program import Array, Op, Program, Type, Value
+from edgernn.program import Array, Op, Program, Type, Value, volume
 from edgernn.quantize.observe import Observations
-from edgernn.quantize.plan import CELLS, MOVES, PRODUCTS, Plan
+from edgernn.quantize.plan import CELLS, CONVOLUTIONS, MOVES, PRODUCTS, Plan
 from edgernn.quantize.reference.fixed import LIMITS, WORD
 from edgernn.quantize.rounding import Rounding, Rows, round_rows
 from edgernn.spec import StateSpec
@@ -286,7 +286,7 @@ class _Converter:
         return self.wanted(op.outputs[0]) != "int8"
 
     def _integer(self, op: Op) -> None:
-        if isinstance(op, (ops.Linear, ops.Conv1d)):
+        if isinstance(op, (ops.Linear, *CONVOLUTIONS)):
             self._product(op)
         elif isinstance(op, ops.GRU):
             self._gru(op)
@@ -327,7 +327,7 @@ class _Converter:
             return None
         return readers[0] if isinstance(readers[0], ops.Unary) else None
 
-    def _product(self, op: ops.Linear | ops.Conv1d) -> None:
+    def _product(self, op: ops.Linear | ops.Conv1d | ops.Conv2d) -> None:
         source, dtype = (op.x if isinstance(op, ops.Linear) else op.window), self.bits(op)
         code = self.as_factor(source, dtype, centred=True) if isinstance(op, ops.Linear) else self._window(op, dtype)
         weight = self.program.parameters[op.weight].astype(np.float64)
@@ -368,8 +368,9 @@ class _Converter:
         if isinstance(op, ops.Linear):
             made: Op = ops.QLinear(name=op.name, outputs=(integer,), x=code.name, **names, **fields)
         else:
-            sizes = {key: getattr(op, key) for key in ("count", "first", "stride", "dilation", "groups")}
-            made = ops.QConv1d(name=op.name, outputs=(integer,), window=code.name, **names, **sizes, **fields)
+            kind_of = ops.QConv2d if isinstance(op, ops.Conv2d) else ops.QConv1d
+            sizes = {key: getattr(op, key) for key in op.attribute_fields()}
+            made = kind_of(name=op.name, outputs=(integer,), window=code.name, **names, **sizes, **fields)
         self.emit(made, result)
         if kind == "float32":
             self.floats.add(result)
@@ -379,14 +380,17 @@ class _Converter:
     def _scale_or(self, name: str, other: str, dtype: str) -> float:
         return self.scale_of(name if name in self.seen.values else other, dtype)
 
-    def _window(self, op: ops.Conv1d, dtype: str) -> Coded:
+    def _window(self, op: ops.Conv1d | ops.Conv2d, dtype: str) -> Coded:
         form = self.forms.get((op.window, dtype)) or self.coded.get(op.window)
-        if form is not None and form.dtype == dtype:
+        if form is not None and form.dtype == dtype and (form.plain or isinstance(op, ops.Conv1d)):
             return form
         return self.as_integer(op.window, dtype)
 
     def _effective(self, op: Op, weight: Array, code: Coded) -> tuple[Array, Array, Array]:
         """Weights `[rows, columns]` in units of the integer input, and that input's scale and offset by column."""
+        if isinstance(op, ops.Conv2d):
+            columns = np.full(volume(weight.shape[1:]), float(code.scale))
+            return weight.reshape(len(weight), -1) * columns, columns, np.zeros(len(columns))
         if isinstance(op, ops.Conv1d):
             inputs, taps = weight.shape[1:]
             scale = np.broadcast_to(np.asarray(code.scale, np.float64), (inputs,)) if op.groups == 1 else None
@@ -640,7 +644,7 @@ class _Converter:
         if not isinstance(op, ops.Unary):
             return False
         maker = next((item for item in self.program.ops if op.x in item.outputs), None)
-        return isinstance(maker, (ops.Linear, ops.Conv1d)) and self._follower(maker) is op
+        return isinstance(maker, (ops.Linear, *CONVOLUTIONS)) and self._follower(maker) is op
 
     def _activation(self, op: ops.Unary) -> None:
         code, made = self.coded[op.x], f"{op.outputs[0]}.q"

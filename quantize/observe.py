@@ -9,12 +9,13 @@ import numpy as np
 
 from edgernn import ops
 from edgernn.ops.arithmetic import UNARY
-from edgernn.program import Array, Op, Program, present
+from edgernn.program import Array, Op, Program, present, volume
 from edgernn.quantize.data import Sequences
 from edgernn.quantize.reference.fixed import LIMITS
 from edgernn.quantize.whole import run_whole
 
 SAMPLES = 100_000  # kept of each value
+PATCHES = 4_096  # taken of a convolution over two axes, of each sequence
 OBSERVERS = ("mse", "minmax", "percentile")
 _PERCENTILE = 99.99
 _BEYOND = 1.25  # times the largest magnitude seen of one feature, where the others say that more will come
@@ -123,7 +124,7 @@ class _Watch:
                 self._value(name, array)
         if isinstance(op, (ops.GRU, ops.LSTM, ops.RNN)):
             self._cell(op, [*operands], present(results[0]))
-        elif isinstance(op, (ops.Linear, ops.Conv1d)) and operands[0] is not None:
+        elif isinstance(op, (ops.Linear, ops.Conv1d, ops.Conv2d)) and operands[0] is not None:
             self._product(op, operands[0])
 
     def _true_frames(self, name: str, array: Array) -> Array:
@@ -146,7 +147,8 @@ class _Watch:
         if seen is None:
             seen = self.values[name] = Seen(low, high)
         seen.low, seen.high = np.minimum(seen.low, low), np.maximum(seen.high, high)
-        stride = max(1, round(self._frames / max(1, value.timing.period) * flat.shape[1] / SAMPLES))
+        count = self._frames * value.timing.group / value.timing.period
+        stride = max(1, round(count * flat.shape[1] / SAMPLES))
         seen.kept.append(flat[::stride].copy())
 
     def _add(self, name: str, u: Array) -> Layer:
@@ -157,17 +159,28 @@ class _Watch:
         layer.frames += len(u)
         return layer
 
-    def _product(self, op: ops.Linear | ops.Conv1d, x: Array) -> None:
+    def _product(self, op: ops.Linear | ops.Conv1d | ops.Conv2d, x: Array) -> None:
         if isinstance(op, ops.Linear):
             self._add(op.name, self._true_frames(op.x, x).reshape(-1, x.shape[-1]))
             return
         if op.groups > 1:
+            return
+        if isinstance(op, ops.Conv2d):
+            self._patches(op, x)
             return
         inputs, taps = self.program.parameters[op.weight].shape[1:]
         windows = x.reshape(-1, *x.shape[2:])
         for j in range(op.count):
             index = op.first + j * op.stride + op.dilation * np.arange(taps)
             self._add(op.name, windows[:, index, 0].transpose(0, 2, 1).reshape(len(windows), inputs * taps))
+
+    def _patches(self, op: ops.Conv2d, x: Array) -> None:
+        """Of each step's patches a few: they overlap, and neighbours are much alike."""
+        shape = self.program.parameters[op.weight].shape
+        steps = x.reshape(-1, *x.shape[2:])
+        each = volume(op.shape(x.shape[2:], shape)) // shape[0]
+        rows = np.stack([op.take(step, shape) for step in steps[:: max(1, len(steps) * each // PATCHES)]])
+        self._add(op.name, rows.reshape(-1, rows.shape[-1]))
 
     def _cell(self, op: ops.GRU | ops.LSTM | ops.RNN, operands: list[Array | None], y: Array) -> None:
         x = present(operands[0])

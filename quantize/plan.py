@@ -14,9 +14,10 @@ from edgernn.program import Op, Program
 from edgernn.quantize.whole import units
 
 CELLS = (ops.GRU, ops.LSTM, ops.RNN)
-PRODUCTS = (*CELLS, ops.Linear, ops.Conv1d)
+CONVOLUTIONS = (ops.Conv1d, ops.Conv2d)
+PRODUCTS = (*CELLS, ops.Linear, *CONVOLUTIONS)
 MOVES = (ops.Concat, ops.Slice, ops.Reshape, ops.Transpose, ops.Gather, ops.Expand, ops.PadFeatures, ops.Mask)
-_INTEGERS = (ops.Quantize, ops.Dequantize, ops.QLinear, ops.QConv1d, ops.QGRU, ops.QLSTM, ops.QRNN, ops.Int4)
+_INTEGERS = tuple(kind for name, kind in Op.registry.items() if name.startswith("Q") or name in ("Dequantize", "Int4"))
 _NARROWING = ("log", "sqrt", "pow")  # what squeezes a range that 8 bits would not hold
 _BETWEEN = (*MOVES, ops.Clip, ops.Unary, ops.Binary)
 

@@ -19,7 +19,7 @@ from edgernn.quantize.reference.fixed import LIMITS
 from edgernn.quantize.whole import run_whole
 
 Metric = Callable[[Any, Any], float]
-WEIGHTED = (ops.GRU, ops.LSTM, ops.RNN, ops.Linear, ops.MatMul, ops.Conv1d, ops.Embedding)
+WEIGHTED = (ops.GRU, ops.LSTM, ops.RNN, ops.Linear, ops.MatMul, ops.Conv1d, ops.Conv2d, ops.Embedding)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from edgernn.program import Array, Op, Program
 from edgernn.spec import LEFT_UNKNOWN
 
 CELLS = (ops.GRU, ops.LSTM, ops.RNN, ops.QGRU, ops.QLSTM, ops.QRNN)
-WINDOWS = (ops.Conv1d, ops.QConv1d, ops.STFT)
+WINDOWS = (ops.Conv1d, ops.QConv1d, ops.Conv2d, ops.QConv2d, ops.STFT)
 _ELEMENTWISE = (
     *(ops.Unary, ops.Binary, ops.Where, ops.Clip, ops.Cast),
     *(ops.Quantize, ops.Dequantize, ops.Rescale, ops.QUnary, ops.QAdd, ops.QMul),
@@ -193,7 +193,7 @@ class WholeRun:
             return self._cell(op)
         if isinstance(op, ops.CumSum):
             return self._cumsum(op)
-        if isinstance(op, WINDOWS):
+        if isinstance(op, WINDOWS) and getattr(op, "over_time", True):
             return self._window(op)
         if isinstance(op, _BY_STEP):
             return self._by_step(op)

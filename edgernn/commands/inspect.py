@@ -54,7 +54,7 @@ def _contract(model: Model) -> list[str]:
         kind = "newest of " if output.newest else ""
         lines.append(
             f"output  {output.name}: {output.dtype} {kind}{_shape(output.frame)}{at},"
-            f" one per {output.period} input frames, delay {output.delay}"
+            f" {output.group if output.group > 1 else 'one'} per {output.period} input frames, delay {output.delay}"
         )
     field = "all since reset" if spec.receptive_field is None else lasting(spec.receptive_field)
     lines += [f"hop     {lasting(spec.hop)}", f"latency {lasting(spec.latency)}", f"sees    {field}"]

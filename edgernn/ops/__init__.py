@@ -2,6 +2,7 @@
 
 from edgernn.ops.arithmetic import Binary, Clip, Unary, Where
 from edgernn.ops.conv1d import Conv1d
+from edgernn.ops.conv2d import Conv2d
 from edgernn.ops.cumsum import CumSum
 from edgernn.ops.embedding import Embedding
 from edgernn.ops.frame_index import FrameIndex
@@ -14,6 +15,7 @@ from edgernn.ops.lstm import LSTM
 from edgernn.ops.norm import BatchNorm, LayerNorm
 from edgernn.ops.qarithmetic import QAdd, QMul, QUnary
 from edgernn.ops.qconv1d import QConv1d
+from edgernn.ops.qconv2d import QConv2d
 from edgernn.ops.qgru import QGRU
 from edgernn.ops.qlinear import QLinear
 from edgernn.ops.qlstm import QLSTM
@@ -40,6 +42,7 @@ __all__ = [
     "Clip",
     "Concat",
     "Conv1d",
+    "Conv2d",
     "CountSteps",
     "CumSum",
     "Dequantize",
@@ -57,6 +60,7 @@ __all__ = [
     "PadFeatures",
     "QAdd",
     "QConv1d",
+    "QConv2d",
     "QLinear",
     "QMul",
     "QUnary",

@@ -100,7 +100,7 @@ def _ports(b: Builder, texts: Texts, limits: dict[str, tuple[float, float]]) -> 
             value = copied
         if b.slots[value].blob == NONE:
             b.pin(value)
-        timing = (output.period, output.offset, output.delay)
+        timing = (output.period, output.offset, output.delay, output.group, output.extra)
         records.append(port_record(OUTPUT, value, texts.add(output.name), output.shape, timing=timing))
     for state in spec.states:
         value, following = b.value(state.input), b.value(state.output)

@@ -9,7 +9,7 @@ import numpy as np
 from edgernn import ops
 from edgernn.export.to_ernn.builder import Builder
 from edgernn.export.to_ernn.format import NONE
-from edgernn.export.to_ernn.islands import columns, lanes, parameter
+from edgernn.export.to_ernn.islands import columns, give_images, lanes, parameter, patches
 from edgernn.export.to_ernn.rows import row
 from edgernn.program import Array, volume
 from edgernn.quantize.reference import LIMITS
@@ -63,8 +63,8 @@ def rescale(b: Builder, op: ops.Rescale) -> None:
     b.node("rescale", (b.value(op.q),), (b.result(op.outputs[0]),), op.multiplier, op.shift, op.low, op.high)
 
 
-def _qlinear(b: Builder, op: Any, x: int, dtype: str, weight: Array, attributes: tuple[int, ...]) -> None:
-    """weight `[groups * out, in]`."""
+def _qlinear(b: Builder, op: Any, x: int, dtype: str, weight: Array, attributes: tuple[int, ...], y: int) -> None:
+    """weight `[groups * out, in]`, y the value of the result."""
     groups = attributes[1]
     bias, multiplier = parameter(b, op.bias), parameter(b, op.multiplier)
     reach = _reach(weight, dtype, bias)
@@ -81,7 +81,7 @@ def _qlinear(b: Builder, op: Any, x: int, dtype: str, weight: Array, attributes:
     ]
     ins = (x, *(b.constant(part) for part in parts))
     limits = (op.shift, op.low, op.high, int(wide))
-    b.node("qlinear", ins, (b.result(op.outputs[0]),), *attributes, *limits)
+    b.node("qlinear", ins, (y,), *attributes, *limits)
 
 
 @row(ops.QLinear)
@@ -89,7 +89,7 @@ def qlinear(b: Builder, op: ops.QLinear) -> None:
     """All frames' rows."""
     x, weight = b.type(op.x), parameter(b, op.weight)
     attributes = (volume(x.shape[:-1]), 1, x.shape[-1], len(weight), x.shape[-1], 0)
-    _qlinear(b, op, b.value(op.x), x.dtype, weight, attributes)
+    _qlinear(b, op, b.value(op.x), x.dtype, weight, attributes, b.result(op.outputs[0]))
 
 
 @row(ops.QConv1d)
@@ -101,10 +101,20 @@ def qconv1d(b: Builder, op: ops.QConv1d) -> None:
         flat = weight.transpose(0, 2, 1).reshape(len(weight), -1)
         attributes: tuple[int, ...]
         attributes = (op.count, 1, taps * features, len(weight), op.stride * features, op.first * features)
-        _qlinear(b, op, b.value(op.window), window.dtype, flat, attributes)
+        _qlinear(b, op, b.value(op.window), window.dtype, flat, attributes, b.result(op.outputs[0]))
         return
     x, attributes = columns(b, op, window.dtype, taps)
-    _qlinear(b, op, x, window.dtype, weight.reshape(len(weight), -1), attributes)
+    _qlinear(b, op, x, window.dtype, weight.reshape(len(weight), -1), attributes, b.result(op.outputs[0]))
+
+
+@row(ops.QConv2d)
+def qconv2d(b: Builder, op: ops.QConv2d) -> None:
+    """A matrix product a patch."""
+    weight, dtype = parameter(b, op.weight), b.type(op.window).dtype
+    x, attributes = patches(b, op, dtype)
+    y = b.new(op.dtype, volume(b.type(op.outputs[0]).shape))
+    _qlinear(b, op, x, dtype, weight.reshape(len(weight), -1), attributes, y)
+    give_images(b, op, y)
 
 
 @row(ops.QUnary)

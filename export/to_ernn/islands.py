@@ -208,6 +208,43 @@ def conv1d(b: Builder, op: ops.Conv1d) -> None:
     b.node("linear", ins, (b.result(op.outputs[0]),), *attributes)
 
 
+def patches(b: Builder, op: ops.Conv2d | ops.QConv2d, dtype: str) -> tuple[int, tuple[int, ...]]:
+    """What each output reads, as rows of a matrix product `[group][in, taps, width taps]`; and its linear attributes."""
+    window, weight_shape = b.type(op.window).shape, b.type(op.weight).shape
+    out, _, taps, width_taps = weight_shape
+    shape, (frame, image, channel, column) = op.shape(window, weight_shape), strides_of(window)
+    if op.over_time:
+        images, row, inputs = (window[1], image), frame, (window[2], channel)
+    else:
+        images, row, inputs = (window[0], frame), channel, (window[1], image)
+    dims = [images[0], op.count, shape[3], inputs[0], taps, width_taps]
+    from_ = [images[1], op.stride * row, op.width_stride * column, inputs[1], op.dilation * row, op.width_dilation * column]
+    y = b.new(dtype, volume(dims))
+    b.copy(b.value(op.window), y, dims, from_, strides_of(dims), op.first * row)
+    wide = volume(dims[3:])
+    return y, (volume(dims[:3]), op.groups, wide // op.groups, out // op.groups, wide, 0)
+
+
+def give_images(b: Builder, op: ops.Conv2d | ops.QConv2d, rows: int) -> None:
+    """Rows `[images, count, columns, out]` of a matrix product as the operation's result."""
+    shape = b.type(op.outputs[0]).shape
+    images, out = (shape[1], shape[2]) if op.over_time else shape[:2]
+    dims = [images, op.count, shape[3], out]
+    steps = strides_of(shape)
+    to = [steps[1], steps[0], steps[3], steps[2]] if op.over_time else [steps[0], steps[2], steps[3], steps[1]]
+    b.copy(rows, b.result(op.outputs[0]), dims, strides_of(dims), to)
+
+
+@row(ops.Conv2d)
+def conv2d(b: Builder, op: ops.Conv2d) -> None:
+    """A matrix product a patch."""
+    array = parameter(b, op.weight)
+    x, attributes = patches(b, op, "float32")
+    y = b.new("float32", volume(b.type(op.outputs[0]).shape))
+    b.node("linear", (x, weight(b, array.reshape(len(array), -1)), b.value(op.bias)), (y,), *attributes)
+    give_images(b, op, y)
+
+
 def _cell(b: Builder, op: Any, states: tuple[str, ...], rest: tuple[int, ...], kind: int = 0) -> None:
     frames, batch, width = b.type(op.x).shape
     out = b.type(op.h).shape[-1]

@@ -131,12 +131,15 @@ def count_steps(b: Builder, op: ops.CountSteps) -> None:
     b.node("binary", (b.value(op.steps), one), (y,), *b.spread((), (), ()), 0)
 
 
+def _clock(op: ops.Validity | ops.Reflect) -> tuple[int, ...]:
+    return op.frames, op.period, op.offset, op.delay, op.group, op.extra
+
+
 @row(ops.Validity)
 def validity(b: Builder, op: ops.Validity) -> None:
     """Counter and rest of the sequence against the frames."""
-    attributes = (op.frames, op.period, op.offset, op.delay, int(op.scalar))
     ins = (b.value(op.steps), b.value(op.left))
-    b.node("validity", ins, (b.result(op.outputs[0]),), *attributes)
+    b.node("validity", ins, (b.result(op.outputs[0]),), *_clock(op), int(op.scalar))
 
 
 @row(ops.FrameIndex)
@@ -150,6 +153,6 @@ def frame_index(b: Builder, op: ops.FrameIndex) -> None:
 def reflect(b: Builder, op: ops.Reflect) -> None:
     """Rows of the window by computed index."""
     shape = b.type(op.window).shape
-    attributes = (shape[0], volume(shape[1:]), op.frames, op.period, op.offset, op.delay)
+    attributes = (*_clock(op), shape[0], volume(shape[1:]))
     ins = (b.value(op.window), b.value(op.steps), b.value(op.left))
     b.node("reflect", ins, (b.result(op.outputs[0]),), *attributes)

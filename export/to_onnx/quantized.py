@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from edgernn import ops
 from edgernn.export.to_onnx.body import Body, body_of
+from edgernn.export.to_onnx.time import conv2d_sizes, patches
 from edgernn.program import volume
 
 _LIMITS = {"int8": 127.0, "int16": 16319.0}
@@ -149,6 +150,17 @@ def qconv1d(body: Body, op: ops.QConv1d) -> list[str]:
     if op.dtype != "float32":
         y = _whole(body, y, op.low, op.high, op.dtype)
     return [body.reshape(y, (op.count, window.shape[1], out))]
+
+
+@body_of(ops.QConv2d)
+def qconv2d(body: Body, op: ops.QConv2d) -> list[str]:
+    """A float Conv of the integers."""
+    real = _Matrix(body, "float32", "weight", _row_scale(body, "multiplier", op.shift), body.type("weight").shape[0], "bias")
+    images = patches(body, op, body.cast("window", "float32"))
+    y = body.node("Conv", images, real.weight, *real.bias, **conv2d_sizes(body, op))
+    if op.dtype != "float32":
+        y = _whole(body, y, op.low, op.high, op.dtype)
+    return [body.node("Transpose", y, perm=[2, 0, 1, 3]) if op.over_time else y]
 
 
 @body_of(ops.QUnary)

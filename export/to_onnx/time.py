@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edgernn import ops
@@ -33,8 +35,8 @@ def validity(body: Body, op: ops.Validity) -> list[str]:
         first = -((q - op.delay) // op.frames)  # steps * frames + q >= delay
         tests.append(("steps", first))
     if op.left:
-        # q - delay < (left + offset) // period
-        tests.append(("left", (q - op.delay + 1) * op.period - op.offset))
+        # q - delay < (left + offset) // period * group + extra
+        tests.append(("left", ((q - op.delay - op.extra) // op.group + 1) * op.period - op.offset))
     checks = [
         body.node("GreaterOrEqual", name, body.constant(bound[0] if op.scalar else bound)) for name, bound in tests
     ]
@@ -82,12 +84,12 @@ def reflect(body: Body, op: ops.Reflect) -> list[str]:
     kept = size - op.frames
     passed = body.node("Mul", "steps", body.constant(op.frames))
     first = body.node("Sub", body.constant(kept + op.delay), passed)
-    if op.period == 1:
-        last = body.node("Add", "left", body.constant(op.offset - 1 + kept + op.delay))
-    else:
-        shifted = body.node("Add", "left", body.constant(op.offset + _FAR * op.period))
-        length = body.node("Div", shifted, body.constant(op.period))
-        last = body.node("Add", length, body.constant(kept + op.delay - 1 - _FAR))
+    groups = body.node("Add", "left", body.constant(op.offset + _FAR * op.period))
+    if op.period > 1:
+        groups = body.node("Div", groups, body.constant(op.period))
+    if op.group > 1:
+        groups = body.node("Mul", groups, body.constant(op.group))
+    last = body.node("Add", groups, body.constant(op.extra + kept + op.delay - 1 - _FAR * op.group))
     index = body.constant(np.arange(size))
     index = body.node("Add", first, body.node("Abs", body.node("Sub", index, first)))
     index = body.node("Sub", last, body.node("Abs", body.node("Sub", last, index)))
@@ -116,6 +118,33 @@ def conv1d(body: Body, op: ops.Conv1d) -> list[str]:
     sizes = {"strides": [op.stride], "dilations": [op.dilation], "kernel_shape": [taps]}
     y = body.node("Conv", channels, "weight", *bias, group=op.groups, **sizes)
     return [body.node("Transpose", y, perm=[2, 0, 1])]
+
+
+@body_of(ops.Conv2d)
+def conv2d(body: Body, op: ops.Conv2d) -> list[str]:
+    """An ONNX `Conv` over the rows that are read."""
+    images = patches(body, op, "window")
+    y = body.node("Conv", images, "weight", *(["bias"] if op.bias else []), **conv2d_sizes(body, op))
+    return [body.node("Transpose", y, perm=[2, 0, 1, 3]) if op.over_time else y]
+
+
+def patches(body: Body, op: ops.Conv2d | ops.QConv2d, window: str) -> str:
+    """A window as `[images, in, rows, width]`, without the rows that nothing reads."""
+    used = (op.count - 1) * op.stride + (body.type("weight").shape[2] - 1) * op.dilation + 1
+    axis = 0 if op.over_time else 2
+    if body.type("window").shape[axis] != used:
+        window = body.slice(window, axis, op.first, op.first + used)
+    return body.node("Transpose", window, perm=[1, 2, 0, 3]) if op.over_time else window
+
+
+def conv2d_sizes(body: Body, op: ops.Conv2d | ops.QConv2d) -> dict[str, Any]:
+    """The attributes of its `Conv`."""
+    return {
+        "strides": [op.stride, op.width_stride],
+        "dilations": [op.dilation, op.width_dilation],
+        "kernel_shape": list(body.type("weight").shape[2:]),
+        "group": op.groups,
+    }
 
 
 @body_of(ops.STFT)

@@ -94,7 +94,7 @@ def rescale(op: ops.Rescale, q: Tensor) -> tuple[Tensor, ...]:
     return ((q * (op.multiplier * 2.0**-op.shift)).clamp(op.low, op.high),)
 
 
-def _requantized(op: ops.QLinear | ops.QConv1d, total: Tensor, multiplier: Tensor) -> Tensor:
+def _requantized(op: ops.QLinear | ops.QConv1d | ops.QConv2d, total: Tensor, multiplier: Tensor) -> Tensor:
     if op.dtype == "float32":
         return total * multiplier
     return (total * (multiplier * 2.0**-op.shift)).clamp(op.low, op.high)
@@ -124,6 +124,33 @@ def _convolved(op: ops.QConv1d | ops.Conv1d, window: Tensor, weight: Tensor, bia
     y = functional.conv1d(flat, weight, bias, op.stride, 0, op.dilation, op.groups)
     y = y.transpose(1, 2).unsqueeze(2)
     return y.reshape(*window.shape[:2], *y.shape[1:])
+
+
+@surrogate(ops.QConv2d)
+def qconv2d(op: ops.QConv2d, window: Tensor, weight: Tensor, bias: Tensor, multiplier: Tensor) -> tuple[Tensor, ...]:
+    """A convolution over each step's window or frames."""
+    rows = multiplier[:, None] if op.over_time else multiplier[:, None, None]
+    return (_requantized(op, _convolved_images(op, window, weight, bias), rows),)
+
+
+@surrogate(ops.Conv2d)
+def conv2d(op: ops.Conv2d, window: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
+    """A convolution over each step's window or frames."""
+    return (_convolved_images(op, window, weight, bias),)
+
+
+def _convolved_images(
+    op: ops.QConv2d | ops.Conv2d, window: Tensor, weight: Tensor, bias: Tensor | None
+) -> Tensor:
+    span = (op.count - 1) * op.stride + (weight.shape[2] - 1) * op.dilation + 1
+    rows = slice(op.first, op.first + span)
+    images = window[:, :, rows, 0].flatten(0, 1).transpose(1, 2) if op.over_time else window.flatten(0, 2)[:, :, rows]
+    strides, dilations = (op.stride, op.width_stride), (op.dilation, op.width_dilation)
+    y = functional.conv2d(images, weight, bias, strides, 0, dilations, op.groups)
+    if op.over_time:
+        y = y.transpose(1, 2).unsqueeze(2)  # [steps, frames, batch, out, width]
+        return y.reshape(*window.shape[:2], *y.shape[1:])
+    return y.reshape(*window.shape[:3], *y.shape[1:])
 
 
 @surrogate(ops.QUnary)

@@ -87,6 +87,14 @@ def conv1d(op: ops.Conv1d, window: Array, weight: Array, bias: Array | None) -> 
     return (_plus(np.stack(rows), bias),)
 
 
+@reference(ops.Conv2d)
+def conv2d(op: ops.Conv2d, window: Array, weight: Array, bias: Array | None) -> tuple[Array, ...]:
+    """Each output a dot product over its group's `[in, taps, width taps]`."""
+    taken, rows = op.take(window, weight.shape), op.by_group(weight)
+    sums = np.stack([dot(taken[:, g], rows[g]) for g in range(op.groups)], axis=1)
+    return (op.give(_plus(sums, None if bias is None else bias.reshape(op.groups, 1, 1, -1))),)
+
+
 @reference(ops.BatchNorm)
 def batch_norm(
     op: ops.BatchNorm, x: Array, mean: Array, variance: Array, weight: Array | None, bias: Array | None

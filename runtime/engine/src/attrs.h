@@ -11,8 +11,10 @@ typedef struct { uint32_t rank, dims[6], a[6], b[6], c[6]; } spread_attr;
 typedef struct { spread_attr spread; uint32_t kind; } binary_attr;
 typedef struct { float low, high; } clip_attr;
 typedef struct { uint32_t frames; uint32_t start[2], step[2]; } frame_index_attr; /* doubles, low word first */
-typedef struct { uint32_t frames, period; int32_t offset, delay; uint32_t scalar; } validity_attr;
-typedef struct { uint32_t rows, inner, frames, period; int32_t offset, delay; } reflect_attr;
+/* frames of a step, and the timing of the value: T input frames have (T + offset) / period * group + extra frames */
+typedef struct { uint32_t frames, period; int32_t offset, delay; uint32_t group; int32_t extra; } clock_attr;
+typedef struct { clock_attr clock; uint32_t scalar; } validity_attr;
+typedef struct { clock_attr clock; uint32_t rows, inner; } reflect_attr;
 typedef struct { uint32_t outer, inner, kind; } reduce_attr;
 typedef struct { uint32_t frames, inner; } cumsum_attr;
 typedef struct { uint32_t outer, inner, log; } softmax_attr;

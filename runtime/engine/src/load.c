@@ -58,8 +58,8 @@ static int value_fits(const ernn_model *m, const file_program *p, const file_val
 
 static int port_fits(const ernn_model *m, const program_view *view, const file_port *port, uint32_t kind) {
   const file_program *p = view->program;
-  if (port->kind != kind || port->value >= p->values || port->rank > 8 || port->reserved[0] || port->reserved[1])
-    return 0;
+  if (port->kind != kind || port->value >= p->values || port->rank > 8) return 0;
+  if (kind != ERNN_OUTPUT && (port->group || port->extra)) return 0;
   if (!text_fits(m, port->name)) return 0;
   const file_value *v = view->values + port->value;
   uint64_t count = 1;
@@ -70,8 +70,9 @@ static int port_fits(const ernn_model *m, const program_view *view, const file_p
   if (count != v->count) return 0;
   if (kind == ERNN_OUTPUT)
     return port->rank && port->dims[0] && port->period && port->next == ERNN_NONE && port->init == ERNN_NONE &&
-           (uint64_t)port->dims[0] * port->period == p->hop && port->delay < (1u << 30) &&
-           port->offset > -(1 << 30) && port->offset < (1 << 30);
+           (uint64_t)port->dims[0] * port->period == (uint64_t)p->hop * port->group && p->hop % port->period == 0 &&
+           port->delay < (1u << 30) && port->offset > -(1 << 30) && port->offset < (1 << 30) &&
+           port->extra > -(1 << 30) && port->extra < (1 << 30);
   if (v->constant != ERNN_NONE) return 0;
   if (kind == ERNN_INPUT)
     return port->rank && port->dims[0] == p->hop && port->next == ERNN_NONE && port->init == ERNN_NONE;

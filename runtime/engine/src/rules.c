@@ -111,23 +111,25 @@ static int check_frame_index(const node_view *n, node_need *need) {
          (n->out[0]->dtype == ERNN_FLOAT32 || n->out[0]->dtype == ERNN_INT64);
 }
 
-static int timed(int32_t offset, int32_t delay, uint32_t frames, uint32_t period) {
+static int timed(const clock_attr *c) {
   const int32_t most = 1 << 30;
-  return period && period < (1u << 30) && frames && frames < (1u << 30) && offset > -most && offset < most && delay >= 0 &&
-         delay < most;
+  const uint32_t counts[] = {c->period, c->frames, c->group};
+  for (int i = 0; i < 3; i++)
+    if (!counts[i] || counts[i] >= (1u << 30)) return 0;
+  return c->offset > -most && c->offset < most && c->extra > -most && c->extra < most && c->delay >= 0 && c->delay < most;
 }
 
 static int check_validity(const node_view *n, node_need *need) {
   ATTR(validity_attr);
   (void)need;
-  return timed(a->offset, a->delay, a->frames, a->period) && optional(operand(n, 0), ERNN_INT64, 1) &&
-         optional(operand(n, 1), ERNN_INT64, 1) && is(n->out[0], ERNN_BOOL, a->scalar ? 1 : a->frames);
+  return timed(&a->clock) && optional(operand(n, 0), ERNN_INT64, 1) && optional(operand(n, 1), ERNN_INT64, 1) &&
+         is(n->out[0], ERNN_BOOL, a->scalar ? 1 : a->clock.frames);
 }
 
 static int check_reflect(const node_view *n, node_need *need) {
   ATTR(reflect_attr);
   (void)need;
-  return timed(a->offset, a->delay, a->frames, a->period) && a->frames <= a->rows && is(n->in[1], ERNN_INT64, 1) &&
+  return timed(&a->clock) && a->clock.frames <= a->rows && is(n->in[1], ERNN_INT64, 1) &&
          is(n->in[2], ERNN_INT64, 1) && times(a->rows, a->inner) == n->in[0]->count &&
          is(n->out[0], n->in[0]->dtype, n->in[0]->count);
 }
