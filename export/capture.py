@@ -259,6 +259,9 @@ def _stride_bound(graph: fx.Graph, length: int) -> int:
         if name in ("conv1d", "conv2d"):
             stride = node.args[3] if len(node.args) > 3 else 1
             bound *= math.prod(stride) if isinstance(stride, (list, tuple)) else int(stride)
+        elif name in ("max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d"):
+            sizes = node.args[2] if len(node.args) > 2 and node.args[2] else node.args[1]
+            bound *= math.prod(sizes) if isinstance(sizes, (list, tuple)) else int(sizes)
         elif name == "stft":
             bound *= int(node.args[2] or node.args[1] // 4)
         elif name in ("view", "reshape", "unflatten"):

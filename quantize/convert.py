@@ -308,6 +308,8 @@ class _Converter:
             self._activation(op)
         elif isinstance(op, ops.Binary):
             self._binary(op)
+        elif isinstance(op, ops.Pool):
+            self._pool(op)
         else:
             self._move(op)
 
@@ -697,6 +699,14 @@ class _Converter:
             self.emit(ops.QAdd(**common, multiplier_a=whole[0], multiplier_b=whole[1], shift=shift), result)
         self.leave(result, Coded(made, dtype, scale))
 
+    def _pool(self, op: ops.Pool) -> None:
+        """A maximum keeps the scale; a mean is a sum of finer steps."""
+        code, made = self.coded[op.window], f"{op.outputs[0]}.q"
+        kind, share = (op.kind, 1) if op.kind == "max" else ("sum", op.size if op.kind == "mean" else 1)
+        self.emit(replace(op, window=code.name, outputs=(made,), kind=kind), op.outputs[0])
+        dtype = self.values[made].dtype
+        self.leave(op.outputs[0], replace(code, name=made, dtype=dtype, scale=code.scale / share))
+
     def _move(self, op: Op) -> None:
         result, made = op.outputs[0], f"{op.outputs[0]}.q"
         if isinstance(op, ops.Concat):
@@ -717,5 +727,8 @@ class _Converter:
         fields: dict[str, Any] = {"x": code.name, "outputs": (made,)}
         if isinstance(op, ops.Gather):
             self.parameters[op.index] = self.program.parameters[op.index]
+        if isinstance(op, (ops.Mask, ops.PadFeatures)):
+            field = "fill" if isinstance(op, ops.Mask) else "value"
+            fields[field] = 0.0 if getattr(op, field) == 0 else float(-np.iinfo(code.dtype).max)
         self.emit(replace(op, **fields), result)
         self.leave(result, replace(code, name=made))

@@ -19,7 +19,8 @@ PRODUCTS = (*CELLS, ops.Linear, *CONVOLUTIONS)
 MOVES = (ops.Concat, ops.Slice, ops.Reshape, ops.Transpose, ops.Gather, ops.Expand, ops.PadFeatures, ops.Mask)
 _INTEGERS = tuple(kind for name, kind in Op.registry.items() if name.startswith("Q") or name in ("Dequantize", "Int4"))
 _NARROWING = ("log", "sqrt", "pow")  # what squeezes a range that 8 bits would not hold
-_BETWEEN = (*MOVES, ops.Clip, ops.Unary, ops.Binary)
+_BETWEEN = (*MOVES, ops.Pool, ops.Clip, ops.Unary, ops.Binary)
+LOWEST = float(np.finfo(np.float32).min)  # what a maximum is padded with
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,8 @@ class _Planner:
         if isinstance(op, ops.Binary):
             return op.kind in ("add", "sub", "mul") and len(timed) == 2
         if isinstance(op, (ops.PadFeatures, ops.Mask)):
-            return (op.value if isinstance(op, ops.PadFeatures) else op.fill) == 0
-        return isinstance(op, (*MOVES, ops.Clip)) and len(timed) == len(op.operands) - isinstance(op, ops.Gather)
+            return (op.value if isinstance(op, ops.PadFeatures) else op.fill) in (0, LOWEST)
+        return isinstance(op, (*MOVES, ops.Pool, ops.Clip)) and len(timed) == len(op.operands) - isinstance(op, ops.Gather)
 
     def _wanted(self, name: str, integer: set[str]) -> bool:
         """Whether an integer product reads a value, perhaps through operations that can be integer too."""

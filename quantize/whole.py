@@ -19,7 +19,7 @@ from edgernn.program import Array, Op, Program
 from edgernn.spec import LEFT_UNKNOWN
 
 CELLS = (ops.GRU, ops.LSTM, ops.RNN, ops.QGRU, ops.QLSTM, ops.QRNN)
-WINDOWS = (ops.Conv1d, ops.QConv1d, ops.Conv2d, ops.QConv2d, ops.STFT)
+WINDOWS = (ops.Conv1d, ops.QConv1d, ops.Conv2d, ops.QConv2d, ops.Pool, ops.STFT)
 _ELEMENTWISE = (
     *(ops.Unary, ops.Binary, ops.Where, ops.Clip, ops.Cast),
     *(ops.Quantize, ops.Dequantize, ops.Rescale, ops.QUnary, ops.QAdd, ops.QMul),
@@ -193,7 +193,7 @@ class WholeRun:
             return self._cell(op)
         if isinstance(op, ops.CumSum):
             return self._cumsum(op)
-        if isinstance(op, WINDOWS) and getattr(op, "over_time", True):
+        if over_time(op):
             return self._window(op)
         if isinstance(op, _BY_STEP):
             return self._by_step(op)
@@ -322,6 +322,11 @@ class WholeRun:
             frames = next(i.shape[1] for i, here in zip(values, timed, strict=True) if here and i is not None)
             results = tuple(y.reshape(count, frames, *y.shape[1:]) for y in self.evaluate(op, *flat))
         return tuple(y.reshape(self.batch, self.steps, *y.shape[1:]) for y in results)
+
+
+def over_time(op: Op) -> bool:
+    """Whether an operation reads a window of frames."""
+    return isinstance(op, WINDOWS) and getattr(op, "over_time", True) and getattr(op, "axis", 0) == 0
 
 
 def shifted(op: Op, count: int) -> Op | None:

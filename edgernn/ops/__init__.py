@@ -13,6 +13,7 @@ from edgernn.ops.layout import Cast, Concat, Expand, Fill, Gather, PadFeatures, 
 from edgernn.ops.linear import Linear, MatMul
 from edgernn.ops.lstm import LSTM
 from edgernn.ops.norm import BatchNorm, LayerNorm
+from edgernn.ops.pool import Pool
 from edgernn.ops.qarithmetic import QAdd, QMul, QUnary
 from edgernn.ops.qconv1d import QConv1d
 from edgernn.ops.qconv2d import QConv2d
@@ -58,6 +59,7 @@ __all__ = [
     "Mask",
     "MatMul",
     "PadFeatures",
+    "Pool",
     "QAdd",
     "QConv1d",
     "QConv2d",

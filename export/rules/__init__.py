@@ -25,6 +25,7 @@ FAMILIES = (
     "linear",
     "norm",
     "passing",
+    "pool",
     "recurrent",
     "reduce",
     "scan",

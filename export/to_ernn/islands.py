@@ -144,6 +144,15 @@ def reduce(b: Builder, op: ops.Reduce) -> None:
     b.node("reduce", (x,), (b.result(op.outputs[0]),), *attributes)
 
 
+@row(ops.Pool)
+def pool(b: Builder, op: ops.Pool) -> None:
+    """Row by row."""
+    shape = b.type(op.window).shape
+    attributes = (volume(shape[: op.axis]), shape[op.axis], volume(shape[op.axis + 1 :]))
+    attributes += (op.count, op.first, op.stride, op.dilation, op.size, ("max", "mean", "sum").index(op.kind))
+    b.node("pool", (b.value(op.window),), (b.result(op.outputs[0]),), *attributes)
+
+
 @row(ops.CumSum)
 def cumsum(b: Builder, op: ops.CumSum) -> None:
     """Frame by frame."""

@@ -147,6 +147,16 @@ def conv2d_sizes(body: Body, op: ops.Conv2d | ops.QConv2d) -> dict[str, Any]:
     }
 
 
+@body_of(ops.Pool)
+def pool(body: Body, op: ops.Pool) -> list[str]:
+    """What is pooled side by side, and a reduction; in 32 bits, which all of them take."""
+    dtype = body.type("window").dtype
+    window = "window" if dtype == "float32" else body.cast("window", "int32")
+    taken = body.node("Gather", window, body.constant(op.index()), axis=op.axis)
+    y = body.node(f"Reduce{op.kind.capitalize()}", taken, body.constant([op.axis + 1]), keepdims=0)
+    return [y if dtype == "float32" or op.kind == "sum" else body.cast(y, dtype)]
+
+
 @body_of(ops.STFT)
 def stft(body: Body, op: ops.STFT) -> list[str]:
     """ONNX `STFT` over the samples that this step's spectra need."""

@@ -153,6 +153,16 @@ def _convolved_images(
     return y.reshape(*window.shape[:3], *y.shape[1:])
 
 
+@surrogate(ops.Pool)
+def pool(op: ops.Pool, window: Tensor) -> tuple[Tensor, ...]:
+    """Of what each element is of; a maximum's gradient goes to the largest."""
+    axis = op.axis + 2
+    taken = window.index_select(axis, torch.from_numpy(op.index().reshape(-1)))
+    taken = taken.reshape(*window.shape[:axis], op.count, op.size, *window.shape[axis + 1 :])
+    functions: Any = {"max": torch.amax, "mean": torch.mean, "sum": torch.sum}
+    return (functions[op.kind](taken, axis + 1),)
+
+
 @surrogate(ops.QUnary)
 def qunary(op: ops.QUnary, x: Tensor) -> tuple[Tensor, ...]:
     """The function."""

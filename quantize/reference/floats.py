@@ -146,6 +146,18 @@ def reduce(op: ops.Reduce, x: Array) -> tuple[Array, ...]:
     return (np.asarray(np.expand_dims(y, tuple(axes)) if op.keepdims else y),)
 
 
+@reference(ops.Pool)
+def pool(op: ops.Pool, window: Array) -> tuple[Array, ...]:
+    """Integers and maxima are exact; a sum of floats runs tap by tap, and a mean is the sum divided."""
+    if window.dtype != np.float32 or op.kind == "max":
+        return op.evaluate(window)
+    taps = np.moveaxis(np.take(flush(window), op.index(), axis=op.axis), op.axis + 1, 0)
+    y = taps[0]
+    for tap in taps[1:]:
+        y = flush(y + tap)
+    return (flush(y / _F(op.size)) if op.kind == "mean" else y,)
+
+
 @reference(ops.CumSum)
 def cumsum(op: ops.CumSum, x: Array, total: Array, active: Array | None) -> tuple[Array, ...]:
     """Frame by frame; integers are summed in the total's type."""

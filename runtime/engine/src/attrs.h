@@ -17,6 +17,8 @@ typedef struct { clock_attr clock; uint32_t scalar; } validity_attr;
 typedef struct { clock_attr clock; uint32_t rows, inner; } reflect_attr;
 typedef struct { uint32_t outer, inner, kind; } reduce_attr;
 typedef struct { uint32_t frames, inner; } cumsum_attr;
+/* [outer, rows, inner] to [outer, count, inner]: row j of rows first + j * stride + tap * dilation */
+typedef struct { uint32_t outer, rows, inner, count, first, stride, dilation, size, kind; } pool_attr;
 typedef struct { uint32_t outer, inner, log; } softmax_attr;
 typedef struct { uint32_t outer, inner; float eps; } norm_attr;
 /* `rows` products of each of `groups` slices of `in` elements with `out` weight rows; x rows lie `stride` apart */
@@ -45,5 +47,6 @@ enum { UNARY_ABS, UNARY_CEIL, UNARY_COS, UNARY_ERF, UNARY_EXP, UNARY_FLOOR, UNAR
 enum { BINARY_ADD, BINARY_DIV, BINARY_MAX, BINARY_MIN, BINARY_MUL, BINARY_POW, BINARY_SUB, BINARY_EQUAL, BINARY_GREATER,
        BINARY_GREATER_EQUAL, BINARY_LESS, BINARY_LESS_EQUAL, BINARY_AND, BINARY_OR, BINARY_COUNT };
 enum { REDUCE_SUM, REDUCE_MEAN, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, REDUCE_COUNT };
+enum { POOL_MAX, POOL_MEAN, POOL_SUM, POOL_COUNT };
 enum { GATE_SIGMOID, GATE_TANH };
 #endif

@@ -153,6 +153,19 @@ static int check_cumsum(const node_view *n, node_need *need) {
          is(n->out[1], total->dtype, total->count) && optional(operand(n, 2), ERNN_BOOL, 1);
 }
 
+static int check_pool(const node_view *n, node_need *need) {
+  ATTR(pool_attr);
+  uint32_t in = n->in[0]->dtype, out = n->out[0]->dtype;
+  uint64_t last = times(a->count - 1u, a->stride) + times(a->size - 1u, a->dilation) + a->first;
+  (void)need;
+  return a->count && a->size && a->outer && a->inner && a->kind < POOL_COUNT && last < a->rows &&
+         times(times(a->outer, a->rows), a->inner) == n->in[0]->count &&
+         times(times(a->outer, a->count), a->inner) == n->out[0]->count &&
+         (a->kind == POOL_SUM && in != ERNN_FLOAT32 ? (narrow_int(n->in[0]) || in == ERNN_INT32) && out == ERNN_INT32
+                                                    : in == out && (in == ERNN_FLOAT32 || a->kind == POOL_MAX)) &&
+         (in == ERNN_FLOAT32 || any_int(n->in[0]));
+}
+
 static int check_softmax(const node_view *n, node_need *need) {
   ATTR(softmax_attr);
   need->scratch = times(a->inner, 4);
@@ -370,4 +383,5 @@ const op_rule ernn_rules[OP_COUNT] = {
     RULE(qgru, 8, 9, 2, qcell_attr),
     RULE(qlstm, 9, 12, 3, qcell_attr),
     RULE(qrnn, 8, 9, 2, qcell_attr),
+    RULE(pool, 1, 1, 1, pool_attr),
 };
