@@ -20,6 +20,7 @@ import numpy.typing as npt
 from edgernn.spec import StreamSpec
 
 Array = npt.NDArray[Any]
+LOWEST = float(np.finfo(np.float32).min)  # in the place of minus infinity, which is no number of a contract
 Operand = Annotated[str, "operand"]  # name of a value or parameter; "" where an optional operand is absent
 Operands = Annotated[tuple[str, ...], "operands"]  # any number of them; only as an op's one operand field
 

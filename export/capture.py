@@ -23,7 +23,14 @@ from edgernn.errors import ExportError, UnsupportedError
 Shape = tuple[int, ...]
 LOOP_HINT = "wrap the cell as `edgernn.nn.Recurrent(cell)`, or use nn.RNN, nn.GRU or nn.LSTM"
 # what makes more frames than it takes
-FASTER = ("conv_transpose1d", "conv_transpose2d", "istft", "repeat_interleave", "upsample_nearest1d", "upsample_nearest2d")
+FASTER = (
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "istft",
+    "repeat_interleave",
+    "upsample_nearest1d",
+    "upsample_nearest2d",
+)
 _FLOATS = (torch.float32,)
 _INTEGERS = (torch.int64, torch.int32)
 

@@ -149,7 +149,10 @@ def _compare(streamed: Array, expected: Array, port: OutputSpec, length: int) ->
         if len(wrong):
             raise ProofError(f"frame {int(wrong[0][0])} of {len(expected)} differs from PyTorch's", place=place)
         return 0.0
-    difference = np.abs(streamed - expected)
+    # the deviation of one frame is no number in PyTorch; a module that gives none at all is no proof
+    known = ~np.isnan(expected)
+    expected = np.where(known, expected, 0) if known.any() else expected
+    difference = np.where(known, np.abs(streamed - expected), 0) if known.any() else np.abs(streamed - expected)
     error = float(np.max(difference, initial=0.0)) / max(1e-6, float(np.max(np.abs(expected), initial=0.0)))
     if not error <= TOLERANCE:
         bad = np.nan_to_num(difference.reshape(len(expected), -1), nan=np.inf).max(1)

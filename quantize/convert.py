@@ -279,7 +279,7 @@ class _Converter:
     def _reads_wide(self, op: Op) -> bool:
         if isinstance(op, PRODUCTS):
             return self.bits(op) == "int16"
-        if isinstance(op, ops.CumSum):
+        if isinstance(op, (ops.CumSum, ops.RunningMean)):
             return True
         if isinstance(op, ops.Unary) and op.kind != "relu":
             return True
@@ -298,6 +298,10 @@ class _Converter:
             self._embedding(op)
         elif isinstance(op, ops.CumSum):
             self._cumsum(op)
+        elif isinstance(op, ops.RunningMean):
+            self._running_mean(op)
+        elif isinstance(op, ops.CumMax):
+            self._cummax(op)
         elif isinstance(op, ops.History):
             self._history(op)
         elif isinstance(op, ops.Unary) and op.kind == "relu":
@@ -604,6 +608,26 @@ class _Converter:
         )
         self.leave(op.outputs[0], Coded(outputs[0], "int64", code.scale))
         self.leave(op.outputs[1], Coded(op.outputs[1], "int64", code.scale))
+
+    def _running_mean(self, op: ops.RunningMean) -> None:
+        """The sum of all frames in integers, which never drifts, over their number."""
+        code = self.as_integer(op.x, "int16")
+        self._state(op.mean, "int64", float(code.scale), 2**62)
+        (result, state), total = op.outputs, f"{op.outputs[0]}.total"
+        fields = {"x": code.name, "total": op.mean, "active": op.active}
+        self.emit(ops.CumSum(name=f"{op.name}.sum", outputs=(f"{total}.q", state), **fields), result)
+        scale = float(np.float32(code.scale))
+        self.emit(ops.Dequantize(name=total, outputs=(total,), q=f"{total}.q", scale=scale), result)
+        count = self.as_float(op.count)
+        self.emit(ops.Binary(name=op.name, outputs=(result,), a=total, b=count, kind="div"), result)
+        self.floats.add(result)
+
+    def _cummax(self, op: ops.CumMax) -> None:
+        code, made = self.coded[op.x], f"{op.outputs[0]}.q"
+        self._state(op.largest, code.dtype, float(code.scale), np.iinfo(code.dtype).max)
+        self.emit(replace(op, x=code.name, outputs=(made, op.outputs[1])), op.outputs[0])
+        self.leave(op.outputs[0], replace(code, name=made))
+        self.leave(op.outputs[1], replace(code, name=op.outputs[1]))
 
     def _history(self, op: ops.History) -> None:
         dtype = "int16" if self.wanted(op.outputs[0]) == "int16" else "int8"

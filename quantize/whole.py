@@ -20,6 +20,7 @@ from edgernn.spec import LEFT_UNKNOWN
 
 CELLS = (ops.GRU, ops.LSTM, ops.RNN, ops.QGRU, ops.QLSTM, ops.QRNN)
 WINDOWS = (ops.Conv1d, ops.QConv1d, ops.Conv2d, ops.QConv2d, ops.Pool, ops.STFT)
+RUNNING = (ops.CumSum, ops.CumMax, ops.RunningMean)  # one state, the newest frame's result
 _ELEMENTWISE = (
     *(ops.Unary, ops.Binary, ops.Where, ops.Clip, ops.Cast),
     *(ops.Quantize, ops.Dequantize, ops.Rescale, ops.QUnary, ops.QAdd, ops.QMul),
@@ -83,7 +84,7 @@ def units(program: Program) -> list[tuple[Op, ...]]:
 def _loops(program: Program) -> list[tuple[Op, ...]]:
     """Groups of operations between the reading and the writing of a state that is no single operation's own."""
     loops: list[set[int]] = []
-    own = (*CELLS, ops.History, ops.CumSum, ops.CountSteps)
+    own = (*CELLS, *RUNNING, ops.History, ops.CountSteps)
     for state in program.spec.states:
         if any(isinstance(op, own) and state.input in op.operands for op in program.ops):
             continue
@@ -143,7 +144,7 @@ class WholeRun:
     def _looped(self, unit: tuple[Op, ...]) -> bool:
         (op,) = unit
         reads = {state.input for state in self.program.spec.states if state.output in op.outputs} & set(op.operands)
-        return bool(reads) and not isinstance(op, (*CELLS, ops.History, ops.CumSum, ops.CountSteps))
+        return bool(reads) and not isinstance(op, (*CELLS, *RUNNING, ops.History, ops.CountSteps))
 
     def _loop(self, unit: tuple[Op, ...]) -> None:
         """A cell made of several operations: step by step, over one step of everything it reads."""
@@ -191,8 +192,8 @@ class WholeRun:
             return self._history(op)
         if isinstance(op, CELLS):
             return self._cell(op)
-        if isinstance(op, ops.CumSum):
-            return self._cumsum(op)
+        if isinstance(op, RUNNING):
+            return self._running(op)
         if over_time(op):
             return self._window(op)
         if isinstance(op, _BY_STEP):
@@ -261,17 +262,21 @@ class WholeRun:
         last = finals[-1][2][index]
         return np.broadcast_to(last[:, None, None], (self.batch, self.steps, 1, last.shape[-1]))
 
-    def _cumsum(self, op: ops.CumSum) -> tuple[Array, ...]:
-        x, start = self.values[op.x], self.initial(op.total)
-        total = np.broadcast_to(start, (self.batch, *start.shape))
-        line = np.swapaxes(x.reshape(self.batch, -1, *x.shape[3:]), 0, 1)
+    def _running(self, op: ops.CumSum | ops.CumMax | ops.RunningMean) -> tuple[Array, ...]:
+        x, start = self.values[op.x], self.initial(op.operands[1])
+        state = np.broadcast_to(start, (self.batch, *start.shape))
+        lines = [
+            np.swapaxes(item.reshape(self.batch, -1, *item.shape[3:]), 0, 1)
+            for item in (x, *(self.values[name] for name in op.operands[2:-1]))
+        ]
         rows = []
         for first, last, moves in self._segments(op.active):
-            y, new = self.evaluate(op, line[first * x.shape[2] : last * x.shape[2]], total, None)
-            total = new if moves else total
+            line, *more = (item[first * x.shape[2] : last * x.shape[2]] for item in lines)
+            y, new = self.evaluate(op, line, state, *more, None)
+            state = new if moves else state
             rows.append(y)
         y = np.concatenate(rows).swapaxes(0, 1).reshape(x.shape[:2] + x.shape[2:])
-        return y, np.broadcast_to(total[:, None], (self.batch, self.steps, *start.shape))
+        return y, np.broadcast_to(state[:, None], (self.batch, self.steps, *start.shape))
 
     def _window(self, op: Any) -> tuple[Array, ...]:
         """Steps and sequences stand in for the batch axis."""

@@ -25,6 +25,7 @@ from edgernn.ops.quantize import Dequantize, Quantize, Rescale
 from edgernn.ops.reduce import Reduce
 from edgernn.ops.reflect import Reflect
 from edgernn.ops.rnn import RNN
+from edgernn.ops.running import CumMax, RunningMean
 from edgernn.ops.softmax import Softmax
 from edgernn.ops.stft import STFT
 from edgernn.ops.validity import CountSteps, Mask, Validity
@@ -45,6 +46,7 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "CountSteps",
+    "CumMax",
     "CumSum",
     "Dequantize",
     "Embedding",
@@ -71,6 +73,7 @@ __all__ = [
     "Reflect",
     "Rescale",
     "Reshape",
+    "RunningMean",
     "Slice",
     "Softmax",
     "Transpose",

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
 from torch import fx
 
 from edgernn import ops
 from edgernn.errors import UnsupportedError
 from edgernn.export.rules import rule
+from edgernn.export.rules.conv import NO_BATCH, NO_BATCH_HINT
+from edgernn.export.rules.reduce import shaped, since_reset
 from edgernn.export.symbols import Pad, Timed
+from edgernn.program import LOWEST
 
 if TYPE_CHECKING:
     from edgernn.export.streaming import Translator
 
 Sizes = tuple[int, ...] | list[int] | int
-# what a maximum is padded with: PyTorch has minus infinity, which is no number of a contract
-LOWEST = float(np.finfo(np.float32).min)
 
 
 def _max_rule(axes: int) -> Callable[..., Timed]:
@@ -64,6 +64,45 @@ for _axes in (1, 2):
     rule(f"avg_pool{_axes}d.default")(_mean_rule(_axes))
 
 
+def _adaptive(t: Translator, node: fx.Node, x: Timed, sizes: Sizes, kind: str, shape: tuple[int, ...]) -> Timed:
+    """Feature axes in equal parts; all of time since reset."""
+    x = t.settle(x)
+    listed = _each(sizes, 1)
+    first = len(x.shape) - len(listed)
+    if first < 1 or (x.axis is not None and x.axis < first):
+        raise UnsupportedError(NO_BATCH, hint=NO_BATCH_HINT)
+    value, whole = x.value, False
+    for axis, size in enumerate(shape[first:], first):
+        if axis == x.axis:
+            whole = t.axis(node, 0 if isinstance(t.shape(node), list) else None) is None
+        elif size != x.shape[axis]:
+            if x.shape[axis] % size:
+                raise UnsupportedError(
+                    f"pools {x.shape[axis]} features into {size} parts that overlap",
+                    hint="pool into a divisor of their number",
+                )
+            count = x.shape[axis] // size
+            fields = {"axis": x.dim(axis), "size": count, "stride": count, "count": size}
+            value = t.add(ops.Pool, t.name(node), x.timing, window=value, kind=kind, **fields)
+    if whole and listed[x.axis - first if x.axis is not None else 0] != 1:
+        raise UnsupportedError("divides the whole sequence into parts", hint="pool over windows: nn.AvgPool1d")
+    if whole:
+        value, x = since_reset(t, node, x, value, kind)
+    return shaped(t, node, x, value, shape, newest=whole)
+
+
+@rule("adaptive_avg_pool1d.default", "adaptive_avg_pool2d.default")
+def adaptive_mean(t: Translator, node: fx.Node, x: Timed, sizes: Sizes) -> Timed:
+    """Means of equal parts."""
+    return _adaptive(t, node, x, sizes, "mean", t.shape(node))
+
+
+@rule("adaptive_max_pool1d.default", "adaptive_max_pool2d.default")
+def adaptive_max(t: Translator, node: fx.Node, x: Timed, sizes: Sizes) -> tuple[Timed, None]:
+    """The largest of equal parts; where they lie is known to no stream."""
+    return _adaptive(t, node, x, sizes, "max", t.shape(node)[0]), None
+
+
 def _pool(
     t: Translator,
     node: fx.Node,
@@ -78,7 +117,7 @@ def _pool(
 ) -> Timed:
     """The last axes one after the other: a window's maximum or mean is that of its columns' ones."""
     if len(x.shape) != axes + 2:
-        raise UnsupportedError("takes an input without a batch axis", hint="give the example a batch axis of size 1")
+        raise UnsupportedError(NO_BATCH, hint=NO_BATCH_HINT)
     sizes = zip(
         range(2, axes + 2),
         _each(kernel, axes),

@@ -15,7 +15,7 @@ INPUT, OUTPUT, STATE = range(3)
 OPS = (
     *("linear", "gru", "lstm", "rnn", "quantize", "dequantize", "qlinear", "qgru", "qlstm", "qrnn"),
     *("copy", "take", "unary", "binary", "clip", "where", "cast", "frame_index", "validity", "reflect", "reduce"),
-    *("cumsum", "softmax", "layer_norm", "matmul", "stft", "rescale", "qunary", "qadd", "qmul", "pool"),
+    *("cumsum", "softmax", "layer_norm", "matmul", "stft", "rescale", "qunary", "qadd", "qmul", "pool", "running_mean", "cummax"),
 )
 
 _HEADER = struct.Struct("<4sHHQQI36x")

@@ -162,6 +162,16 @@ def cumsum(b: Builder, op: ops.CumSum) -> None:
     b.node("cumsum", ins, outs, shape[0], volume(shape[1:]))
 
 
+@row(ops.RunningMean)
+@row(ops.CumMax)
+def running(b: Builder, op: ops.RunningMean | ops.CumMax) -> None:
+    """Frame by frame."""
+    shape, state = b.type(op.x).shape, op.operands[1]
+    outs = (b.result(op.outputs[0]), b.next_state(op.outputs[1], state))
+    kind = "cummax" if isinstance(op, ops.CumMax) else "running_mean"
+    b.node(kind, [b.value(name) for name in op.operands], outs, shape[0], volume(shape[1:]))
+
+
 @row(ops.Linear)
 def linear(b: Builder, op: ops.Linear) -> None:
     """All frames' rows."""
@@ -227,7 +237,14 @@ def patches(b: Builder, op: ops.Conv2d | ops.QConv2d, dtype: str) -> tuple[int, 
     else:
         images, row, inputs = (window[0], frame), channel, (window[1], image)
     dims = [images[0], op.count, shape[3], inputs[0], taps, width_taps]
-    from_ = [images[1], op.stride * row, op.width_stride * column, inputs[1], op.dilation * row, op.width_dilation * column]
+    from_ = [
+        images[1],
+        op.stride * row,
+        op.width_stride * column,
+        inputs[1],
+        op.dilation * row,
+        op.width_dilation * column,
+    ]
     y = b.new(dtype, volume(dims))
     b.copy(b.value(op.window), y, dims, from_, strides_of(dims), op.first * row)
     wide = volume(dims[3:])

@@ -155,7 +155,9 @@ def qconv1d(body: Body, op: ops.QConv1d) -> list[str]:
 @body_of(ops.QConv2d)
 def qconv2d(body: Body, op: ops.QConv2d) -> list[str]:
     """A float Conv of the integers."""
-    real = _Matrix(body, "float32", "weight", _row_scale(body, "multiplier", op.shift), body.type("weight").shape[0], "bias")
+    real = _Matrix(
+        body, "float32", "weight", _row_scale(body, "multiplier", op.shift), body.type("weight").shape[0], "bias"
+    )
     images = patches(body, op, body.cast("window", "float32"))
     y = body.node("Conv", images, real.weight, *real.bias, **conv2d_sizes(body, op))
     if op.dtype != "float32":

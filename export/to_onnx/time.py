@@ -77,6 +77,37 @@ def cumsum(body: Body, op: ops.CumSum) -> list[str]:
     return [y, body.held(last, "total")]
 
 
+@body_of(ops.RunningMean)
+def running_mean(body: Body, op: ops.RunningMean) -> list[str]:
+    """Frame by frame."""
+    mean, rows = body.unsqueeze("mean", 0), []
+    for frame in range(body.type("x").shape[0]):
+        x, count = (body.slice(name, 0, frame, frame + 1) for name in ("x", "count"))
+        mean = body.node("Add", mean, body.node("Div", body.node("Sub", x, mean), count))
+        rows.append(mean)
+    return [_joined(body, rows), body.held(body.squeeze(mean, 0), "mean")]
+
+
+@body_of(ops.CumMax)
+def cummax(body: Body, op: ops.CumMax) -> list[str]:
+    """Frame by frame, in a type that `Max` takes."""
+    x = body.type("x")
+    wide = x.dtype if x.dtype in ("float32", "int64", "int32") else "int32"
+    largest, frames = (name if wide == x.dtype else body.cast(name, wide) for name in ("largest", "x"))
+    largest, rows = body.unsqueeze(largest, 0), []
+    for frame in range(x.shape[0]):
+        largest = body.node("Max", largest, body.slice(frames, 0, frame, frame + 1))
+        rows.append(largest)
+    y, last = _joined(body, rows), body.squeeze(largest, 0)
+    if wide != x.dtype:
+        y, last = body.cast(y, x.dtype), body.cast(last, x.dtype)
+    return [y, body.held(last, "largest")]
+
+
+def _joined(body: Body, rows: list[str]) -> str:
+    return rows[0] if len(rows) == 1 else body.node("Concat", *rows, axis=0)
+
+
 @body_of(ops.Reflect)
 def reflect(body: Body, op: ops.Reflect) -> list[str]:
     """A gather by mirrored indices."""

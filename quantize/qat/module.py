@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgernn import files, ops
+from edgernn import files
 from edgernn.errors import QuantizeError
 from edgernn.export import export_model, read_program, to_onnx
 from edgernn.interpret import settled
@@ -25,7 +25,7 @@ from edgernn.quantize.plan import make_plan
 from edgernn.quantize.qat.surrogates import find
 from edgernn.quantize.reference import evaluate
 from edgernn.quantize.rounding import Rounding
-from edgernn.quantize.whole import CELLS, WholeRun, units
+from edgernn.quantize.whole import CELLS, RUNNING, WholeRun, units
 
 
 def prepare(
@@ -193,7 +193,7 @@ class _Run:
                 raise QuantizeError(f"gradients cannot pass through `{type(op).__name__}`", place=op.name)
             return
         operands = [self._tensor(op, name) for name in op.operands]
-        if isinstance(op, (*CELLS, ops.CumSum)):
+        if isinstance(op, (*CELLS, *RUNNING)):
             operands[-1] = self._skipped(op.operands[-1])
         results = stand_in(op, *operands)
         for name, soft in zip(op.outputs, results, strict=True):

@@ -139,9 +139,7 @@ def conv2d(op: ops.Conv2d, window: Tensor, weight: Tensor, bias: Tensor | None) 
     return (_convolved_images(op, window, weight, bias),)
 
 
-def _convolved_images(
-    op: ops.QConv2d | ops.Conv2d, window: Tensor, weight: Tensor, bias: Tensor | None
-) -> Tensor:
+def _convolved_images(op: ops.QConv2d | ops.Conv2d, window: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     span = (op.count - 1) * op.stride + (weight.shape[2] - 1) * op.dilation + 1
     rows = slice(op.first, op.first + span)
     images = window[:, :, rows, 0].flatten(0, 1).transpose(1, 2) if op.over_time else window.flatten(0, 2)[:, :, rows]
@@ -272,6 +270,24 @@ def history(op: ops.History, x: Tensor, past: Tensor) -> tuple[Tensor | None, ..
 def cumsum(op: ops.CumSum, x: Tensor, total: Tensor, skipped: int) -> tuple[Tensor | None, ...]:
     """From the initial total."""
     y = x[:, skipped:].flatten(1, 2).cumsum(1) + total
+    y = y.reshape(len(y), x.shape[1] - skipped, x.shape[2], *y.shape[2:])
+    return functional.pad(y, (0, 0) * (y.ndim - 2) + (skipped, 0)) if skipped else y, None
+
+
+@surrogate(ops.RunningMean)
+def running_mean(
+    op: ops.RunningMean, x: Tensor, mean: Tensor, count: Tensor, skipped: int
+) -> tuple[Tensor | None, ...]:
+    """The sum so far, over the number of frames."""
+    y = x[:, skipped:].flatten(1, 2).cumsum(1)
+    y = y.reshape(len(y), x.shape[1] - skipped, x.shape[2], *y.shape[2:]) / count[:, skipped:]
+    return functional.pad(y, (0, 0) * (y.ndim - 2) + (skipped, 0)) if skipped else y, None
+
+
+@surrogate(ops.CumMax)
+def cummax(op: ops.CumMax, x: Tensor, largest: Tensor, skipped: int) -> tuple[Tensor | None, ...]:
+    """The largest so far has the gradient."""
+    y = torch.maximum(x[:, skipped:].flatten(1, 2).cummax(1).values, largest)
     y = y.reshape(len(y), x.shape[1] - skipped, x.shape[2], *y.shape[2:])
     return functional.pad(y, (0, 0) * (y.ndim - 2) + (skipped, 0)) if skipped else y, None
 

@@ -168,6 +168,16 @@ def cumsum(op: ops.CumSum, x: Array, total: Array, active: Array | None) -> tupl
     return np.stack(rows), (total if active is None or active else old)
 
 
+@reference(ops.RunningMean)
+def running_mean(op: ops.RunningMean, x: Array, mean: Array, count: Array, active: Array | None) -> tuple[Array, ...]:
+    """Frame by frame: difference, quotient, sum."""
+    old, rows = mean, []
+    for frame, n in zip(flush(x), count, strict=True):
+        mean = flush(mean + flush(flush(frame - mean) / n))
+        rows.append(mean)
+    return np.stack(rows), (mean if active is None or active else old)
+
+
 @reference(ops.GRU)
 def gru(op: ops.GRU, x: Array, h: Array, w_ih: Array, w_hh: Array, *rest: Array | None) -> tuple[Array, ...]:
     """A layer that was left in float."""

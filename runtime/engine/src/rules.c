@@ -153,6 +153,23 @@ static int check_cumsum(const node_view *n, node_need *need) {
          is(n->out[1], total->dtype, total->count) && optional(operand(n, 2), ERNN_BOOL, 1);
 }
 
+static int check_running_mean(const node_view *n, node_need *need) { /* x, mean, count, active */
+  ATTR(cumsum_attr);
+  (void)need;
+  return a->frames && is(n->in[0], ERNN_FLOAT32, times(a->frames, a->inner)) && is(n->in[1], ERNN_FLOAT32, a->inner) &&
+         is(n->in[2], ERNN_FLOAT32, a->frames) && optional(operand(n, 3), ERNN_BOOL, 1) &&
+         is(n->out[0], ERNN_FLOAT32, n->in[0]->count) && is(n->out[1], ERNN_FLOAT32, a->inner);
+}
+
+static int check_cummax(const node_view *n, node_need *need) { /* x, largest, active */
+  ATTR(cumsum_attr);
+  uint32_t dtype = n->in[0]->dtype;
+  (void)need;
+  return a->frames && (dtype == ERNN_FLOAT32 || any_int(n->in[0])) && n->in[0]->count == times(a->frames, a->inner) &&
+         is(n->in[1], dtype, a->inner) && optional(operand(n, 2), ERNN_BOOL, 1) &&
+         is(n->out[0], dtype, n->in[0]->count) && is(n->out[1], dtype, a->inner);
+}
+
 static int check_pool(const node_view *n, node_need *need) {
   ATTR(pool_attr);
   uint32_t in = n->in[0]->dtype, out = n->out[0]->dtype;
@@ -384,4 +401,6 @@ const op_rule ernn_rules[OP_COUNT] = {
     RULE(qlstm, 9, 12, 3, qcell_attr),
     RULE(qrnn, 8, 9, 2, qcell_attr),
     RULE(pool, 1, 1, 1, pool_attr),
+    RULE(running_mean, 3, 4, 2, cumsum_attr),
+    RULE(cummax, 2, 3, 2, cumsum_attr),
 };
