@@ -149,8 +149,8 @@ def _pool(
             pooled = t.settle(pooled)
             value = pooled.value
             if pad or after:
-                place = {"axis": x.dim(axis), "before": pad, "after": after, "value": fill}
-                value = t.add(ops.PadFeatures, t.name(node, "pad"), pooled.timing, x=value, **place)
+                around = {"axis": x.dim(axis), "before": pad, "after": after}
+                value = t.add(ops.PadFeatures, t.name(node, "pad"), pooled.timing, x=value, value=fill, **around)
             place = {"axis": x.dim(axis), "count": last[axis]}
             value = t.add(ops.Pool, t.name(node), pooled.timing, window=value, **place, **fields)
             pooled = t.symbol(value, shape, x.axis, pooled.timing, newest=x.axis is None)

@@ -148,9 +148,9 @@ def reduce(b: Builder, op: ops.Reduce) -> None:
 def pool(b: Builder, op: ops.Pool) -> None:
     """Row by row."""
     shape = b.type(op.window).shape
-    attributes = (volume(shape[: op.axis]), shape[op.axis], volume(shape[op.axis + 1 :]))
-    attributes += (op.count, op.first, op.stride, op.dilation, op.size, ("max", "mean", "sum").index(op.kind))
-    b.node("pool", (b.value(op.window),), (b.result(op.outputs[0]),), *attributes)
+    sizes = (volume(shape[: op.axis]), shape[op.axis], volume(shape[op.axis + 1 :]))
+    attributes = (op.count, op.first, op.stride, op.dilation, op.size, ("max", "mean", "sum").index(op.kind))
+    b.node("pool", (b.value(op.window),), (b.result(op.outputs[0]),), *sizes, *attributes)
 
 
 @row(ops.CumSum)
@@ -228,7 +228,7 @@ def conv1d(b: Builder, op: ops.Conv1d) -> None:
 
 
 def patches(b: Builder, op: ops.Conv2d | ops.QConv2d, dtype: str) -> tuple[int, tuple[int, ...]]:
-    """What each output reads, as rows of a matrix product `[group][in, taps, width taps]`; and its linear attributes."""
+    """What each output reads, as rows `[group][in, taps, width taps]` of a matrix product, and its attributes."""
     window, weight_shape = b.type(op.window).shape, b.type(op.weight).shape
     out, _, taps, width_taps = weight_shape
     shape, (frame, image, channel, column) = op.shape(window, weight_shape), strides_of(window)
