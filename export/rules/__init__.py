@@ -31,6 +31,7 @@ FAMILIES = (
     "scan",
     "spectrum",
     "time",
+    "upsample",
 )
 
 _RULES: dict[str, Rule] = {}

@@ -91,9 +91,9 @@ def conv2d(
     if x.axis == 3:  # weights as if time came first
         weight = Const(weight.tensor.transpose(2, 3), f"{weight.name}.transposed")
     rows, columns = (3, 2) if x.axis == 3 else (2, 3)
-    strides, dilations = _pair(stride, rows), _pair(dilation, rows)
+    strides, dilations = both(stride, rows), both(dilation, rows)
     spans = [(taps - 1) * spread + 1 for taps, spread in zip(weight.shape[2:], dilations, strict=True)]
-    x = _pad_frame(t, node, x, columns, *_ends(padding, columns - 2, spans[1]))
+    x = pad_frame(t, node, x, columns, *_ends(padding, columns - 2, spans[1]))
     fields = {
         "stride": strides[0],
         "dilation": dilations[0],
@@ -105,7 +105,7 @@ def conv2d(
     }
     before, after = _ends(padding, rows - 2, spans[0])
     if x.axis == 0:
-        x = _pad_frame(t, node, x, rows, before, after)
+        x = pad_frame(t, node, x, rows, before, after)
         count = (x.shape[2] - spans[0]) // strides[0] + 1
         value = t.add(ops.Conv2d, t.name(node), x.timing, window=x.value, count=count, over_time=False, **fields)
         return t.result(node, value, x)
@@ -129,7 +129,7 @@ def _over_features(
 ) -> Timed:
     """A convolution over the last axis of each frame: over two axes, the first of which has one element."""
     span = (weight.shape[2] - 1) * dilation[0] + 1
-    x = _pad_frame(t, node, x, 2, *_ends(padding, 0, span))
+    x = pad_frame(t, node, x, 2, *_ends(padding, 0, span))
     frames, channels, width = t.builder.shape(x.value)
     value = t.add(
         ops.Conv2d,
@@ -148,7 +148,7 @@ def _over_features(
     return t.result(node, t.add(ops.Reshape, t.name(node, "rows"), x.timing, x=value, shape=shape), x)
 
 
-def _pad_frame(t: Translator, node: fx.Node, x: Timed, axis: int, before: int, after: int) -> Timed:
+def pad_frame(t: Translator, node: fx.Node, x: Timed, axis: int, before: int, after: int) -> Timed:
     """Zeros around a feature axis of each frame."""
     if before == after == 0:
         return t.settle(x) if x.axis == 0 else x
@@ -160,7 +160,7 @@ def _pad_frame(t: Translator, node: fx.Node, x: Timed, axis: int, before: int, a
     return replace(inner, value=value, shape=shape)
 
 
-def _pair(sizes: Sizes, rows: int) -> tuple[int, int]:
+def both(sizes: Sizes, rows: int) -> tuple[int, int]:
     """Sizes of the rows' axis and of the other one."""
     first, second = sizes if len(sizes) == 2 else (sizes[0], sizes[0])
     return (second, first) if rows == 3 else (first, second)

@@ -41,7 +41,7 @@ def reshape_value(t: Translator, name: str, value: str, shape: Shape, timing: Ti
     "unsqueeze.default",
 )
 def reshape(t: Translator, node: fx.Node, x: Timed | FinalState, *_: Any) -> Timed | FinalState:
-    """Any change of shape that keeps each frame's elements together, or folds `k` frames into one."""
+    """Any change of shape that keeps each frame's elements together, folds `k` frames into one, or one into `k`."""
     shape: Shape = t.shape(node)
     if isinstance(x, FinalState):
         if shape[:1] == x.shape[:1]:
@@ -61,6 +61,10 @@ def reshape(t: Translator, node: fx.Node, x: Timed | FinalState, *_: Any) -> Tim
         return replace(x, value=value, shape=shape, axis=axis)
     if ahead == new_ahead == 1 and length % new_length == 0 and behind * (length // new_length) == new_behind:
         return _fold(t, node, t.settle(x), length // new_length, shape, axis)
+    if ahead == new_ahead == 1 and new_length % length == 0 and behind == new_behind * (new_length // length):
+        from edgernn.export.rules.upsample import taken_apart  # which reshapes too
+
+        return taken_apart(t, node, t.settle(x), new_length // length, shape, axis)
     raise UnsupportedError(
         "mixes frames with features", hint="reshape each frame's own axes only, or fold k frames: x.view(1, T // k, -1)"
     )
