@@ -30,7 +30,7 @@ from edgernn import ops
 from edgernn.errors import ExportError, UnsupportedError
 from edgernn.export.builder import Builder
 from edgernn.export.capture import Captured, module_path, op_name
-from edgernn.export.rules import find_rule
+from edgernn.export.rules import find_rule, knows_complex
 from edgernn.export.symbols import Const, FinalState, Pad, Shape, StateInput, Symbol, Timed, frame_shape
 from edgernn.program import Array, Op, Timing, Value
 
@@ -127,6 +127,8 @@ class Translator:
                     "has no streaming rule yet",
                     hint="write it with other operations, or as a cell with a state: `edgernn.nn.Recurrent(cell)`",
                 )
+            if not knows_complex(name) and any(isinstance(item, Timed) and item.complex for item in symbols):
+                raise UnsupportedError("takes a complex value", hint="take `abs()` or `torch.view_as_real` of it first")
             if name not in SEES_STATES:
                 args, kwargs = _map((args, kwargs), lambda x: self.stacked(x) if isinstance(x, FinalState) else x)
             return rule(self, node, *args, **kwargs)
@@ -188,13 +190,24 @@ class Translator:
         timing = timing or like.timing
         if axis is not None and not like.free:
             timing = self.agreed(node, axis, timing) or timing
-        return self.symbol(value, shape, axis, timing, newest=like.axis is None, free=like.free)
+        made = self.symbol(
+            value, shape, axis, timing, newest=like.axis is None, free=like.free, parts=(2,) if like.complex else ()
+        )
+        return replace(made, complex=like.complex, angle=like.angle, turned=like.turned)
 
     def symbol(
-        self, value: str, shape: Shape, axis: int | None, timing: Timing, *, newest: bool = False, free: bool = False
+        self,
+        value: str,
+        shape: Shape,
+        axis: int | None,
+        timing: Timing,
+        *,
+        newest: bool = False,
+        free: bool = False,
+        parts: Shape = (),
     ) -> Timed:
-        """A symbol for a value that has been made; checks its shape and its length."""
-        expected = (self.frames(timing), *frame_shape(shape, axis))
+        """A symbol for a value that has been made; checks its shape (`parts` is what it has beside) and its length."""
+        expected = (self.frames(timing), *frame_shape(shape, axis), *parts)
         if axis is None and not newest:
             raise UnsupportedError("the result no longer has a time axis", hint="keep time as an axis of its own")
         if self.builder.shape(value) != expected:
@@ -256,6 +269,21 @@ class Translator:
             symbol, joined = self.settle(symbol), pad
         shape = (*symbol.shape[:axis], length, *symbol.shape[axis + 1 :])
         return replace(symbol, shape=shape, pad=joined if joined.before or joined.after else None)
+
+    def cut(self, node: fx.Node, symbol: Timed, before: int, after: int) -> Timed:
+        """The same value without some frames at its ends, as many as PyTorch's result lacks."""
+        axis, made = symbol.axis, self.pad(symbol, Pad(-before, -after))
+        assert axis is not None
+        length = (made.timing if made.pad is None else made.timing.longer(made.pad.before + made.pad.after)).length
+        if all(length(frames) == count for frames, count in self.captured.lengths_of(node, axis).items()):
+            return made
+        settled = self.settle(made)
+        timing = self.agreed(node, axis, settled.timing)
+        if timing is None:
+            raise UnsupportedError(
+                "cuts another number of frames off at other lengths", hint="cut to the length of an input, or not"
+            )
+        return replace(settled, timing=timing)
 
     def mask(self, symbol: Timed, pad: Pad, name: str) -> Timed:
         """Put the padding's value into the frames outside the sequence that a consumer of the padding will read."""
@@ -387,19 +415,23 @@ class Translator:
                 frames=self.frames(timing),
                 **_clock(timing),
             )
-        try:
-            slower = timing.longer(pad.before + pad.after - span + stride).slower(stride)
-        except ValueError as error:
-            raise UnsupportedError(
-                f"takes every {stride} frames of a value that comes in {error.args[0]}",
-                hint="upsample by a multiple of the stride behind it, or stride first",
-            ) from None
+        slower = self.slower(timing.longer(pad.before + pad.after - span + stride), stride)
         return Window(
             value=value,
             first=kept + phase - ahead - span + 1,
             count=self.frames(timing) // stride,
             timing=replace(slower, delay=delay, receptive_field=timing.widened(span - 1).receptive_field),
         )
+
+    def slower(self, timing: Timing, stride: int) -> Timing:
+        """Timing of one frame for every `stride`, the delay left as it is."""
+        try:
+            return timing.slower(stride)
+        except ValueError:
+            raise UnsupportedError(
+                f"takes one of {stride} frames where {timing.group} come at a time",
+                hint=f"take one of a number that divides {timing.group}, or that it divides",
+            ) from None
 
     def _history(self, symbol: Timed, kept: int, fill: float, name: str) -> str:
         if kept == 0:

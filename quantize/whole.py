@@ -19,7 +19,7 @@ from edgernn.program import Array, Op, Program
 from edgernn.spec import LEFT_UNKNOWN
 
 CELLS = (ops.GRU, ops.LSTM, ops.RNN, ops.QGRU, ops.QLSTM, ops.QRNN)
-WINDOWS = (ops.Conv1d, ops.QConv1d, ops.Conv2d, ops.QConv2d, ops.Pool, ops.STFT)
+WINDOWS = (ops.Conv1d, ops.QConv1d, ops.Conv2d, ops.QConv2d, ops.OverlapAdd, ops.Pool, ops.STFT)
 RUNNING = (ops.CumSum, ops.CumMax, ops.RunningMean)  # one state, the newest frame's result
 _ELEMENTWISE = (
     *(ops.Unary, ops.Binary, ops.Where, ops.Clip, ops.Cast),

@@ -9,6 +9,7 @@ from edgernn.ops.frame_index import FrameIndex
 from edgernn.ops.gru import GRU
 from edgernn.ops.history import History
 from edgernn.ops.int4 import Int4
+from edgernn.ops.istft import IRFFT, OverlapAdd
 from edgernn.ops.layout import Cast, Concat, Expand, Fill, Gather, PadFeatures, Reshape, Slice, Transpose
 from edgernn.ops.linear import Linear, MatMul
 from edgernn.ops.lstm import LSTM
@@ -32,6 +33,7 @@ from edgernn.ops.validity import CountSteps, Mask, Validity
 
 __all__ = [
     "GRU",
+    "IRFFT",
     "LSTM",
     "QGRU",
     "QLSTM",
@@ -60,6 +62,7 @@ __all__ = [
     "Linear",
     "Mask",
     "MatMul",
+    "OverlapAdd",
     "PadFeatures",
     "Pool",
     "QAdd",

@@ -39,6 +39,7 @@ def reshape_value(t: Translator, name: str, value: str, shape: Shape, timing: Ti
     "squeeze.default",
     "squeeze.dims",
     "unsqueeze.default",
+    complex=True,
 )
 def reshape(t: Translator, node: fx.Node, x: Timed | FinalState, *_: Any) -> Timed | FinalState:
     """Any change of shape that keeps each frame's elements together, folds `k` frames into one, or one into `k`."""
@@ -74,19 +75,20 @@ def _fold(t: Translator, node: fx.Node, x: Timed, count: int, shape: Shape, axis
     """`count` frames side by side as one."""
     x = t.delay(x, -x.timing.delay % count)
     timing = x.timing
-    field = timing.receptive_field
-    folded = Timing(
-        period=timing.period * count,
-        offset=timing.offset,
-        delay=timing.delay // count,
-        receptive_field=None if field is None else field + (count - 1) * timing.period,
-    )
+    folded = replace(t.slower(timing.widened(count - 1), count), delay=timing.delay // count)
     frames = (t.frames(timing) // count, *frame_shape(shape, axis))
     return t.symbol(t.add(ops.Reshape, t.name(node), folded, x=x.value, shape=frames), shape, axis, folded)
 
 
 @rule(
-    "transpose.int", "permute.default", "t.default", "swapaxes.default", "movedim.int", "numpy_T.default", "mT.default"
+    "transpose.int",
+    "permute.default",
+    "t.default",
+    "swapaxes.default",
+    "movedim.int",
+    "numpy_T.default",
+    "mT.default",
+    complex=True,
 )
 def transpose(t: Translator, node: fx.Node, x: Timed, *arguments: Any) -> Timed:
     """Axes in another order; moving only time or axes of size 1 costs nothing."""
@@ -120,7 +122,7 @@ def _order(node: fx.Node, rank: int, arguments: tuple[Any, ...]) -> list[int]:
     return order
 
 
-@rule("slice.Tensor")
+@rule("slice.Tensor", complex=True)
 def slice_(
     t: Translator,
     node: fx.Node,
@@ -152,9 +154,9 @@ def slice_(
     after = size - stop
     if -(-(stop - begin) // step) != length or -(-(second - after - begin) // step) != twin:
         raise UnsupportedError("cuts a part of the sequence whose end moves with the length in another way")
-    cut = t.pad(x, Pad(-begin, -after))
     if step == 1:
-        return cut
+        return t.cut(node, x, begin, after)
+    cut = t.pad(x, Pad(-begin, -after))
     # every k-th frame is a window of one frame with stride k
     window = t.window(cut, 1, step, Pad(0, 0), t.name(node))
     value = t.add(
@@ -170,7 +172,7 @@ def slice_(
     return t.symbol(value, t.shape(node), axis, window.timing)
 
 
-@rule("select.int")
+@rule("select.int", complex=True)
 def select(t: Translator, node: fx.Node, x: Timed | FinalState, dim: int, index: int) -> Timed:
     """One element of an axis. Over time: the newest frame."""
     if isinstance(x, FinalState):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     "detach_.default",
     "lift_fresh_copy.default",
     "resolve_conj.default",
+    complex=True,
 )
 def same(t: Translator, node: fx.Node, x: Timed, *_: Any, **__: Any) -> Timed:
     """x."""
@@ -36,7 +37,7 @@ def dropout(t: Translator, node: fx.Node, x: Timed, p: float, train: bool) -> Ti
     return x
 
 
-@rule("getitem")
+@rule("getitem", complex=True)
 def getitem(t: Translator, node: fx.Node, items: Any, index: int) -> Any:
     """One of several results."""
     return items[index]

@@ -17,7 +17,6 @@ from edgernn import ops
 from edgernn.errors import UnsupportedError
 from edgernn.export.rules import rule
 from edgernn.export.rules.conv import NO_BATCH, NO_BATCH_HINT, both, pad_frame
-from edgernn.export.rules.layout import reshape_value
 from edgernn.export.symbols import Const, Pad, Timed
 from edgernn.program import Timing
 
@@ -107,10 +106,7 @@ def conv_transpose2d(
         weight = Const(weight.tensor.transpose(2, 3), f"{weight.name}.transposed")
     rows, columns = (3, 2) if x.axis == 3 else (2, 3)
     sizes = [both(item, rows) for item in (stride, padding, output_padding, dilation)]
-    high, wide = (
-        Phases.of(kernel, *(size[i] for size in sizes))
-        for i, kernel in enumerate(weight.shape[2:])
-    )
+    high, wide = (Phases.of(kernel, *(size[i] for size in sizes)) for i, kernel in enumerate(weight.shape[2:]))
     x = pad_frame(t, node, x, columns, wide.before, wide.after)
     fields = {
         "weight": t.constant(_by_phase(weight, groups, sizes[3], (high, wide))),
@@ -164,15 +160,15 @@ def _bias_by_phase(bias: Const, groups: int, phases: int) -> Const:
     return Const(each.reshape(-1), f"{bias.name}.by_phase")
 
 
-def _moved(
-    t: Translator, node: fx.Node, value: str, split: Sizes, order: Sizes, full: Sizes, timing: Timing
-) -> str:
+def _moved(t: Translator, node: fx.Node, value: str, split: Sizes, order: Sizes, full: Sizes, timing: Timing) -> str:
     """A value read as `split`, its axes in another order, as `full`."""
     moved = [axis for axis in order if split[axis] != 1]
     if moved != sorted(moved):
         value = t.add(ops.Reshape, t.name(node, "phases"), timing, x=value, shape=split)
         value = t.add(ops.Transpose, t.name(node, "order"), timing, x=value, axes=order)
-    return value if t.builder.shape(value) == full else t.add(ops.Reshape, t.name(node, "y"), timing, x=value, shape=full)
+    return (
+        value if t.builder.shape(value) == full else t.add(ops.Reshape, t.name(node, "y"), timing, x=value, shape=full)
+    )
 
 
 def _cut(t: Translator, node: fx.Node, value: str, axis: int, phases: Phases, timing: Timing) -> str:

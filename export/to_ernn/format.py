@@ -15,7 +15,8 @@ INPUT, OUTPUT, STATE = range(3)
 OPS = (
     *("linear", "gru", "lstm", "rnn", "quantize", "dequantize", "qlinear", "qgru", "qlstm", "qrnn"),
     *("copy", "take", "unary", "binary", "clip", "where", "cast", "frame_index", "validity", "reflect", "reduce"),
-    *("cumsum", "softmax", "layer_norm", "matmul", "stft", "rescale", "qunary", "qadd", "qmul", "pool", "running_mean", "cummax"),
+    *("cumsum", "softmax", "layer_norm", "matmul", "stft", "rescale", "qunary", "qadd", "qmul"),
+    *("pool", "running_mean", "cummax", "irfft"),
 )
 
 _HEADER = struct.Struct("<4sHHQQI36x")

@@ -267,7 +267,8 @@ def conv2d(b: Builder, op: ops.Conv2d) -> None:
     array = parameter(b, op.weight)
     x, attributes = patches(b, op, "float32")
     y = b.new("float32", volume(b.type(op.outputs[0]).shape))
-    b.node("linear", (x, weight(b, array.reshape(len(array), -1)), b.value(op.bias)), (y,), *attributes)
+    ins = (x, *product(b, array.reshape(len(array), -1), op.bias, groups=op.groups))
+    b.node("linear", ins, (y,), *attributes)
     give_images(b, op, y)
 
 
@@ -319,7 +320,39 @@ def stft(b: Builder, op: ops.STFT) -> None:
     """With the tapered window's factors and the transform's."""
     _, batch = b.type(op.samples).shape
     taper = parameter(b, op.taper)
-    factors = np.concatenate([part for n in levels(len(taper)) for part in twiddles(n)])
-    ins = (b.value(op.samples), b.constant(taper.astype(np.float32)), b.constant(factors.astype(np.float32)))
+    ins = (b.value(op.samples), b.constant(taper.astype(np.float32)), _factors(b, len(taper)))
     attributes = (op.count, batch, len(taper), op.first, op.stride, float(op.scale))
     b.node("stft", ins, (b.result(op.outputs[0]),), *attributes)
+
+
+def _factors(b: Builder, length: int) -> int:
+    factors = np.concatenate([part for n in levels(length) for part in twiddles(n)])
+    return b.constant(factors.astype(np.float32))
+
+
+@row(ops.IRFFT)
+def irfft(b: Builder, op: ops.IRFFT) -> None:
+    """All frames' spectra."""
+    taper, (frames, batch, _, _) = parameter(b, op.taper), b.type(op.spectrum).shape
+    ins = (b.value(op.spectrum), b.constant(taper.astype(np.float32)), _factors(b, len(taper)))
+    scale = float(np.float32(op.scale) / np.float32(len(taper)))
+    b.node("irfft", ins, (b.result(op.outputs[0]),), frames * batch, len(taper), scale)
+
+
+@row(ops.OverlapAdd)
+def overlap_add(b: Builder, op: ops.OverlapAdd) -> None:
+    """Parts of the window's rows, added where they lie."""
+    _, batch, length = b.type(op.window).shape
+    dims, steps = (op.count, op.hop, batch), (batch * length, 1, length)
+    window, size = b.value(op.window), volume((op.count, op.hop, batch))
+    parts = op.parts(length)
+    total = NONE
+    for index, (row_, start) in enumerate(parts):
+        last = index == len(parts) - 1
+        part = b.result(op.outputs[0]) if last and total == NONE else b.new("float32", size)
+        b.copy(window, part, dims, steps, strides_of(dims), row_ * batch * length + start)
+        if total != NONE:
+            both = b.result(op.outputs[0]) if last else b.new("float32", size)
+            b.node("binary", (total, part), (both,), *b.spread((size,), (size,), (size,)), BINARY_KINDS.index("add"))
+            part = both
+        total = part

@@ -76,6 +76,12 @@ def expand(b: Builder, op: ops.Expand) -> None:
     b.copy(b.value(op.x), b.result(op.outputs[0]), op.shape, from_, strides_of(op.shape))
 
 
+@row(ops.Fill)
+def fill(b: Builder, op: ops.Fill) -> None:
+    """A constant."""
+    b.alias(op.outputs[0], b.constant(np.full(op.shape, op.value, op.dtype)))
+
+
 @row(ops.PadFeatures)
 def pad_features(b: Builder, op: ops.PadFeatures) -> None:
     """The fill, then the elements."""

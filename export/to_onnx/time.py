@@ -207,5 +207,32 @@ def stft(body: Body, op: ops.STFT) -> list[str]:
     return [body.node("Transpose", spectra, perm=[1, 0, 2, 3])]
 
 
+@body_of(ops.IRFFT)
+def irfft(body: Body, op: ops.IRFFT) -> list[str]:
+    """ONNX `DFT` backwards, over the spectrum and its mirror; a real signal is the real part."""
+    frames, batch, bins, _ = body.type("spectrum").shape
+    n = body.type("taper").shape[0]
+    spectrum = body.reshape("spectrum", (frames * batch, bins, 2))
+    mirror = body.node("Mul", body.slice(spectrum, 1, (n - 1) // 2, 0, -1), body.constant([1, -1], "float32"))
+    whole = body.node("Concat", spectrum, mirror, axis=1)
+    samples = body.node("DFT", whole, "", body.constant(1), inverse=1)
+    real = body.reshape(body.slice(samples, 2, 0, 1), (frames, batch, n))
+    taper = "taper" if op.scale == 1.0 else body.node("Mul", "taper", body.constant(op.scale, "float32"))
+    return [body.node("Mul", real, taper)]
+
+
+@body_of(ops.OverlapAdd)
+def overlap_add(body: Body, op: ops.OverlapAdd) -> list[str]:
+    """Slices added."""
+    total = ""
+    for row, start in op.parts(body.type("window").shape[2]):
+        part = body.slice(body.slice("window", 0, row, row + op.count), 2, start, start + op.hop)
+        total = body.node("Add", total, part) if total else part
+    batch = body.type("window").shape[1]
+    if batch > 1:
+        total = body.node("Transpose", total, perm=[0, 2, 1])
+    return [body.reshape(total, (op.count * op.hop, batch))]
+
+
 def _cast(body: Body, x: str, dtype: str) -> str:
     return body.node("Cast", x, to=ONNX_TYPES[dtype])

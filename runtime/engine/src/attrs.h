@@ -26,6 +26,7 @@ typedef struct { uint32_t rows, groups, in, out, stride, start; } linear_attr;
 typedef struct { uint32_t batch, rows, in, out; } matmul_attr;
 typedef struct { uint32_t frames, batch, in, hidden, out, kind; } cell_attr;
 typedef struct { uint32_t count, batch, length, first, stride; float scale; } stft_attr;
+typedef struct { uint32_t rows, length; float scale; } irfft_attr; /* scale: over the length */
 typedef struct { uint32_t outer, inner, each; } quantize_attr; /* each: a scale per inner element */
 typedef struct { float scale; } dequantize_attr;
 typedef struct { int32_t multiplier, shift, low, high; } rescale_attr;

@@ -261,22 +261,35 @@ static int check_lstm(const node_view *n, node_need *need) {
          optional(operand(n, 8), ERNN_BOOL, 1) && is(n->out[2], ERNN_FLOAT32, n->in[2]->count);
 }
 
+static uint64_t twiddles_of(uint64_t length) { /* of the transform, and of each level of it */
+  uint64_t count = 2 * length;
+  for (uint64_t m = length % 2 ? length : length / 2; m > 1;) {
+    uint64_t p = 2;
+    while (m % p) p++;
+    count += 2 * m;
+    m /= p;
+  }
+  return count;
+}
+
 static int check_stft(const node_view *n, node_need *need) { /* samples, taper, twiddles of every length, window */
   ATTR(stft_attr);
   uint64_t length = a->length;
   if (length < 2 || length > (1u << 20) || !a->count || !a->batch) return 0;
   uint64_t frames = times(a->count - 1u, a->stride) + a->first + length;
-  uint64_t wanted = 2 * length;
-  for (uint64_t m = length % 2 ? length : length / 2; m > 1;) { /* each level of the transform */
-    uint64_t p = 2;
-    while (m % p) p++;
-    wanted += 2 * m;
-    m /= p;
-  }
   need->scratch = times(length, 4 * 8);
   return n->in[0]->dtype == ERNN_FLOAT32 && n->in[0]->count % a->batch == 0 && frames <= n->in[0]->count / a->batch &&
-         is(n->in[1], ERNN_FLOAT32, length) && is(n->in[2], ERNN_FLOAT32, wanted) &&
+         is(n->in[1], ERNN_FLOAT32, length) && is(n->in[2], ERNN_FLOAT32, twiddles_of(length)) &&
          is(n->out[0], ERNN_FLOAT32, times(times(a->count, a->batch), 2 * (length / 2 + 1)));
+}
+
+static int check_irfft(const node_view *n, node_need *need) { /* spectrum, taper, twiddles as the STFT's */
+  ATTR(irfft_attr);
+  uint64_t length = a->length;
+  if (length < 2 || length > (1u << 20)) return 0;
+  need->scratch = times(length, 4 * 8);
+  return is(n->in[0], ERNN_FLOAT32, times(a->rows, 2 * (length / 2 + 1))) && is(n->in[1], ERNN_FLOAT32, length) &&
+         is(n->in[2], ERNN_FLOAT32, twiddles_of(length)) && is(n->out[0], ERNN_FLOAT32, times(a->rows, length));
 }
 
 static int check_quantize(const node_view *n, node_need *need) {
@@ -403,4 +416,5 @@ const op_rule ernn_rules[OP_COUNT] = {
     RULE(pool, 1, 1, 1, pool_attr),
     RULE(running_mean, 3, 4, 2, cumsum_attr),
     RULE(cummax, 2, 3, 2, cumsum_attr),
+    RULE(irfft, 3, 3, 1, irfft_attr),
 };
