@@ -9,6 +9,7 @@ import numpy as np
 
 from edgernn import ops
 from edgernn.ops.arithmetic import UNARY
+from edgernn.interpret import float_reference, settled
 from edgernn.program import Array, Op, Program, present, volume
 from edgernn.quantize.data import Sequences
 from edgernn.quantize.reference.fixed import LIMITS
@@ -107,6 +108,10 @@ def observe(program: Program, sequences: Sequences) -> Observations:
     watch = _Watch(program, sum(sequences.lengths))
     for sequence, length in zip(sequences.items, sequences.lengths, strict=True):
         run_whole(program, {name: array[None] for name, array in sequence.items()}, observe=watch, length=length)
+    for name, array in settled(program, float_reference).parameters.items():
+        if name in program.values:  # which no sequence changes
+            rows = array.reshape(len(array), -1)
+            watch.values[name] = Seen(rows.min(0), rows.max(0), [rows])
     return Observations(watch.values, watch.layers, sum(sequences.lengths))
 
 

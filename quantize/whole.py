@@ -310,6 +310,11 @@ class WholeRun:
             for item, here in zip(operands, timed, strict=True)
         ]
         moved = shifted(op, count)
+        if isinstance(op, ops.Concat):
+            values = [
+                item if here or item is None else np.broadcast_to(item, (count, *item.shape))
+                for item, here in zip(values, timed, strict=True)
+            ]
         if moved is not None:
             results = self.evaluate(moved, *values)
         elif isinstance(op, _ELEMENTWISE):

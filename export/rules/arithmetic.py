@@ -29,6 +29,7 @@ UNARY = {
     "exp": "exp",
     "floor": "floor",
     "log": "log",
+    "bitwise_not": "not",
     "logical_not": "not",
     "neg": "neg",
     "reciprocal": "reciprocal",
@@ -41,6 +42,10 @@ UNARY = {
     "tanh": "tanh",
 }
 BINARY = {
+    "__and__": "and",
+    "__or__": "or",
+    "bitwise_and": "and",
+    "bitwise_or": "or",
     "div": "div",
     "eq": "equal",
     "ge": "greater_equal",
@@ -53,6 +58,7 @@ BINARY = {
     "minimum": "min",
     "mul": "mul",
 }
+_OF_TENSORS = ("logical_and", "logical_or", "maximum", "minimum")  # which have no overload for numbers
 Operand = Timed | Const | Number
 
 
@@ -71,6 +77,8 @@ def binary(t: Translator, node: fx.Node, kind: str, a: Operand, b: Operand) -> T
 def _unary_rule(kind: str) -> Callable[..., Timed]:
     def apply(t: Translator, node: fx.Node, x: Timed) -> Timed:
         x = t.settle(x)
+        if kind == "not":
+            x = _truth(t, node, x)
         if x.complex:
             return complex_unary(t, node, kind, x)
         return t.result(node, unary(t, node, x, kind), x)
@@ -82,9 +90,27 @@ def _binary_rule(kind: str) -> Callable[..., Timed]:
     def apply(t: Translator, node: fx.Node, a: Operand, b: Operand) -> Timed:
         if is_complex(a) or is_complex(b):
             return complex_binary(t, node, kind, a, b)
+        if kind in ("and", "or"):
+            return binary(t, node, kind, *(_truth(t, node, item) for item in (a, b)))
         return binary(t, node, kind, *promote(t, node, a, b))
 
     return apply
+
+
+def _truth(t: Translator, node: fx.Node, item: Any) -> Any:
+    """An operand of a logical operation, which is true where it is not zero; bits of integers have no rule."""
+    if not isinstance(item, (Timed, Const)):
+        return bool(item)
+    if not str(node.target).startswith("aten.logical") and _dtype(t, item) != "bool":
+        raise UnsupportedError("works on the bits of integers", hint="compute with bool or float values")
+    return cast(t, node, item, "bool")
+
+
+@rule("ne.Tensor", "ne.Scalar")
+def differs(t: Translator, node: fx.Node, a: Operand, b: Operand) -> Timed:
+    """Not equal."""
+    same = binary(t, node, "equal", *promote(t, node, a, b))
+    return t.result(node, unary(t, node, same, "not", "not"), same)
 
 
 def promote(t: Translator, node: fx.Node, *operands: Operand) -> list[Operand]:
@@ -124,7 +150,7 @@ for _name, _kind in UNARY.items():
     if _name != "abs":
         rule(f"{_name}.default", complex=_kind in ("cos", "sin", "exp", "neg"))(_unary_rule(_kind))
 for _name, _kind in BINARY.items():
-    for _overload in ("Tensor", "Scalar", "default"):
+    for _overload in ("default",) if _name in _OF_TENSORS else ("Tensor", "Scalar"):
         rule(f"{_name}.{_overload}", complex=_kind in ("mul", "div"))(_binary_rule(_kind))
 
 
@@ -187,6 +213,12 @@ def power_of(t: Translator, node: fx.Node, base: Operand, exponent: Operand) -> 
 def square(t: Translator, node: fx.Node, x: Timed) -> Timed:
     """x squared."""
     return power(t, node, x, 2)
+
+
+@rule("relu6.default")
+def relu6(t: Translator, node: fx.Node, x: Timed) -> Timed:
+    """x limited to [0, 6]."""
+    return clamp(t, node, x, 0, 6)
 
 
 @rule("clamp.default", "hardtanh.default")

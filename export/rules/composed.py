@@ -83,13 +83,6 @@ def softplus(t: Translator, node: fx.Node, x: Timed, beta: float = 1.0, threshol
     return f.done(f.binary("div", f.unary("softplus", f.binary("mul", f.x.value, float(beta))), float(beta)))
 
 
-@rule("softsign.default")
-def softsign(t: Translator, node: fx.Node, x: Timed) -> Timed:
-    """x / (1 + |x|)."""
-    f = _Terms(t, node, x)
-    return f.done(f.binary("div", f.x.value, f.binary("add", f.unary("abs", f.x.value), 1.0)))
-
-
 @rule("hardsigmoid.default")
 def hardsigmoid(t: Translator, node: fx.Node, x: Timed) -> Timed:
     """clip(x / 6 + 1/2, 0, 1)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -211,8 +212,10 @@ def index_select(t: Translator, node: fx.Node, x: Timed, dim: int, index: Const)
 
 
 @rule("expand.default")
-def expand(t: Translator, node: fx.Node, x: Timed, *_: Any) -> Timed:
-    """Axes of size 1 repeated; new axes in front."""
+def expand(t: Translator, node: fx.Node, x: Timed | Const, *_: Any) -> Timed:
+    """Axes of size 1 repeated; new axes in front. A constant may have the length of a sequence then."""
+    if isinstance(x, Const):
+        return _every_frame(t, node, x)
     x = t.settle(x)
     shape, axis = t.shape(node), t.axis(node)
     if x.axis is None and axis is not None:
@@ -226,6 +229,46 @@ def expand(t: Translator, node: fx.Node, x: Timed, *_: Any) -> Timed:
     if t.builder.shape(value) != full:
         value = t.add(ops.Expand, t.name(node), x.timing, x=value, shape=full)
     return t.symbol(value, shape, axis, x.timing, newest=x.axis is None, free=x.free)
+
+
+def _every_frame(t: Translator, node: fx.Node, x: Const) -> Timed:
+    """A constant for each frame."""
+    shape, axis = t.shape(node), t.axis(node)
+    assert axis is not None
+    tensor = x.tensor.reshape((1,) * (len(shape) - x.tensor.ndim) + tuple(x.tensor.shape))
+    if tensor.shape[axis] != 1:
+        raise UnsupportedError(f"`{x.name}` has a value for each of the example's frames")
+    timing = own_timing(t, node)
+    frame = t.constant(Const(tensor.movedim(axis, 0), x.name))
+    full = (t.frames(timing), *frame_shape(shape, axis))
+    return t.symbol(t.add(ops.Expand, t.name(node), timing, x=frame, shape=full), shape, axis, timing, free=True)
+
+
+@rule("repeat.default")
+def repeat(t: Translator, node: fx.Node, x: Timed | Const, times: Sequence[int]) -> Timed:
+    """Features side by side several times; a constant for each frame."""
+    if isinstance(x, Const):
+        axis = t.axis(node)
+        features = [1 if index == axis else count for index, count in enumerate(times)]
+        return _every_frame(t, node, Const(x.tensor.repeat(features), f"{x.name}.repeated"))
+    x, missing = t.settle(x), len(times) - len(x.shape)
+    if missing or (x.axis is not None and times[x.axis] != 1):
+        raise UnsupportedError("repeats the sequence", hint="repeat features, or each frame: repeat_interleave")
+    value = x.value
+    for axis, count in enumerate(times):
+        if count > 1:
+            value = t.add(ops.Concat, t.name(node), x.timing, parts=(value,) * count, axis=x.dim(axis))
+    return t.result(node, value, x)
+
+
+def own_timing(t: Translator, node: fx.Node) -> Timing:
+    """Timing of a value made from the length alone."""
+    axis = t.axis(node)
+    assert axis is not None
+    first, second = t.shape(node)[axis], t.captured.twin_shape(node)[axis]
+    ratio = t.captured.period(first, second)
+    timing = Timing(period=ratio.numerator, group=ratio.denominator)
+    return replace(timing.longer(first - timing.length(t.captured.lengths[0])), receptive_field=1)
 
 
 def _argument(node: fx.Node) -> fx.Node:

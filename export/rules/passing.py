@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     complex=True,
 )
 def same(t: Translator, node: fx.Node, x: Timed, *_: Any, **__: Any) -> Timed:
-    """x."""
-    return x
+    """x; or x cut to fit, which in whole steps is nothing to PyTorch."""
+    if x.axis is None or x.complex or node.name not in t.captured.odd:
+        return x
+    return t.cut(node, x, 0, 0)
 
 
 @rule("dropout.default", "feature_dropout.default", "alpha_dropout.default")

@@ -69,7 +69,7 @@ def _adaptive(t: Translator, node: fx.Node, x: Timed, sizes: Sizes, kind: str, s
     x = t.settle(x)
     listed = _each(sizes, 1)
     first = len(x.shape) - len(listed)
-    if first < 1 or (x.axis is not None and x.axis < first):
+    if first < 2:
         raise UnsupportedError(NO_BATCH, hint=NO_BATCH_HINT)
     value, whole = x.value, False
     for axis, size in enumerate(shape[first:], first):
@@ -84,7 +84,7 @@ def _adaptive(t: Translator, node: fx.Node, x: Timed, sizes: Sizes, kind: str, s
             count = x.shape[axis] // size
             fields = {"axis": x.dim(axis), "size": count, "stride": count, "count": size}
             value = t.add(ops.Pool, t.name(node), x.timing, window=value, kind=kind, **fields)
-    if whole and listed[x.axis - first if x.axis is not None else 0] != 1:
+    if whole and x.axis is not None and listed[x.axis - first] != 1:
         raise UnsupportedError("divides the whole sequence into parts", hint="pool over windows: nn.AvgPool1d")
     if whole:
         value, x = since_reset(t, node, x, value, kind)

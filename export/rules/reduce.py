@@ -18,7 +18,8 @@ from edgernn.program import LOWEST, Timing
 if TYPE_CHECKING:
     from edgernn.export.streaming import Translator
 
-KINDS = {"sum": "sum", "mean": "mean", "amax": "max", "amin": "min"}
+KINDS = {"sum.default": "sum", "sum.dim_IntList": "sum", "mean.default": "mean", "mean.dim": "mean"}
+KINDS |= {"amax.default": "max", "amin.default": "min"}
 Dims = Sequence[int] | int | None
 
 
@@ -30,8 +31,7 @@ def _reduce_rule(kind: str) -> Callable[..., Timed]:
 
 
 for _name, _kind in KINDS.items():
-    for _overload in ("default", "dim", "dim_IntList"):
-        rule(f"{_name}.{_overload}")(_reduce_rule(_kind))
+    rule(_name)(_reduce_rule(_kind))
 
 
 @rule("max.default", "min.default")

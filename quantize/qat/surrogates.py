@@ -349,9 +349,13 @@ def mask(op: ops.Mask, x: Tensor, valid: Tensor) -> tuple[Tensor, ...]:
 @surrogate(ops.Expand)
 def move(op: Op, *operands: Tensor) -> tuple[Tensor, ...]:
     """Operations that move elements, with batch and steps as two more leading axes."""
-    size = operands[0].shape[:2]
-    moved: Any = shifted(op, size[0] * size[1])
-    flat = [item.flatten(0, 1) if getattr(item, "timed", True) else item for item in operands]
+    timed = [getattr(item, "timed", True) for item in operands]
+    size = operands[timed.index(True)].shape[:2]
+    count = size[0] * size[1]
+    moved: Any = shifted(op, count)
+    flat = [item.flatten(0, 1) if here else item for item, here in zip(operands, timed, strict=True)]
+    if isinstance(moved, ops.Concat):
+        flat = [item if here else item.expand(count, *item.shape) for item, here in zip(flat, timed, strict=True)]
     if isinstance(moved, ops.Slice):
         index = torch.arange(moved.start, moved.end, moved.stride)
         y = flat[0].index_select(moved.axis, index)
