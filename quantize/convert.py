@@ -515,6 +515,7 @@ class _Converter:
             "multiplier_ih": self.parameter(f"{op.name}.multiplier_ih", np.rint(given.unit * wide).astype(np.int32)),
             "multiplier_hh": self.parameter(f"{op.name}.multiplier_hh", np.rint(kept.unit * wide).astype(np.int32)),
             "active": op.active,
+            "reverse": op.reverse,
             "shift": bits,
             "h_dtype": dtype,
             "h_shift": h_shift,
@@ -536,24 +537,29 @@ class _Converter:
         scale = 2.0 ** (exponent - fields["y_shift"])
         self.leave(op.outputs[0], Coded(fields["outputs"][0], fields["y_dtype"], scale))
 
+    def _carry(self, op: Any, *kinds: tuple[str, float, int]) -> None:
+        """Element type, unit and limit of each state, before and behind a layer; one over positions has none."""
+        if op.h:
+            for field, new, (dtype, unit, limit) in zip(op.STATES, op.outputs[1:], kinds, strict=True):
+                self._state(getattr(op, field), dtype, unit, limit)
+                self.leave(new, Coded(new, dtype, unit))
+
     def _gru(self, op: ops.GRU) -> None:
         size = self.program.parameters[op.weight_hh].shape[1]
         layer, gates = self.seen.layers.get(op.name), np.ones(3 * size)
         if layer is not None and layer.reset is not None:
             gates[2 * size :] = layer.reset / max(1, layer.frames)
-        self._state(op.h, "int32", 2.0**-30, 2**30 - 1)
+        self._carry(op, ("int32", 2.0**-30, 2**30 - 1))
         fields = self._cell(op, 0, GATE, gates)
         self.emit(ops.QGRU(**fields), op.outputs[0])
         self._leave_cell(op, fields, 0)
-        self.leave(op.outputs[1], Coded(op.outputs[1], "int32", 2.0**-30))
 
     def _lstm(self, op: ops.LSTM) -> None:
         layer = self.seen.layers.get(op.name)
         largest = 2 * (layer.cell if layer is not None else 4.0)
         cell_exponent = max(0, math.ceil(math.log2(max(largest, 1e-3))))
         exponent = self._range_exponent(op.outputs[0]) if op.weight_hr else 0
-        self._state(op.h, "int16", 2.0 ** (exponent - 15), WORD)
-        self._state(op.c, "int32", 2.0 ** (cell_exponent - 30), 2**30 - 1)
+        self._carry(op, ("int16", 2.0 ** (exponent - 15), WORD), ("int32", 2.0 ** (cell_exponent - 30), 2**30 - 1))
         fields = self._cell(op, exponent, GATE)
         if op.weight_hr:
             weight = self.program.parameters[op.weight_hr].astype(np.float64) * 2.0**-7
@@ -573,8 +579,6 @@ class _Converter:
             )
         self.emit(ops.QLSTM(**fields, c=op.c, cell_exponent=cell_exponent, h_exponent=exponent), op.outputs[0])
         self._leave_cell(op, fields, exponent)
-        self.leave(op.outputs[1], Coded(op.outputs[1], "int16", 2.0 ** (exponent - 15)))
-        self.leave(op.outputs[2], Coded(op.outputs[2], "int32", 2.0 ** (cell_exponent - 30)))
 
     def _range_exponent(self, name: str) -> int:
         """A power of two with room above what calibration saw."""
@@ -582,11 +586,10 @@ class _Converter:
 
     def _rnn(self, op: ops.RNN) -> None:
         exponent = self._range_exponent(op.outputs[0]) if op.kind == "relu" else 0
-        self._state(op.h, "int16", 2.0 ** (exponent - 15), WORD)
+        self._carry(op, ("int16", 2.0 ** (exponent - 15), WORD))
         fields = self._cell(op, exponent, GATE if op.kind == "tanh" else 2.0 ** (exponent - 15))
         self.emit(ops.QRNN(**fields, kind=op.kind, h_exponent=exponent), op.outputs[0])
         self._leave_cell(op, fields, exponent)
-        self.leave(op.outputs[1], Coded(op.outputs[1], "int16", 2.0 ** (exponent - 15)))
 
     # the rest
 

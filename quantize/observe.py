@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgernn import ops
-from edgernn.ops.arithmetic import UNARY
 from edgernn.interpret import float_reference, settled
+from edgernn.ops.arithmetic import UNARY
 from edgernn.program import Array, Op, Program, present, volume
 from edgernn.quantize.data import Sequences
 from edgernn.quantize.reference.fixed import LIMITS
 from edgernn.quantize.whole import run_whole
 
 SAMPLES = 100_000  # kept of each value
-PATCHES = 4_096  # taken of a convolution over two axes, of each sequence
+PATCHES = 4_096  # taken of a convolution over two axes, or of a layer over positions, of each sequence
 OBSERVERS = ("mse", "minmax", "percentile")
 _PERCENTILE = 99.99
 _BEYOND = 1.25  # times the largest magnitude seen of one feature, where the others say that more will come
@@ -188,33 +188,45 @@ class _Watch:
         self._add(op.name, rows.reshape(-1, rows.shape[-1]))
 
     def _cell(self, op: ops.GRU | ops.LSTM | ops.RNN, operands: list[Array | None], y: Array) -> None:
-        x = present(operands[0])
-        start = next(state for state in self.program.spec.states if state.input == op.h).initial()
-        delay = (self.program.values[op.outputs[0]].timing or _NONE).delay
-        x, y = x.reshape(-1, x.shape[-1])[delay:], y.reshape(-1, y.shape[-1])[delay:]
-        if not len(x):
+        """Runs over time, or over the positions of some frames: x `[time or positions, rows, in]`."""
+        x, start, c = self._lines(op, present(operands[0])), np.zeros(1), np.zeros(1)
+        y = self._lines(op, y)
+        if op.h:
+            initial = {state.input: state.initial() for state in self.program.spec.states}
+            start, c = initial[op.h], initial[op.c] if isinstance(op, ops.LSTM) else c
+            delay = (self.program.values[op.outputs[0]].timing or _NONE).delay
+            x, y = x[delay:], y[delay:]
+        if not x.size:
             return
-        before = np.concatenate([start, y[:-1]])
-        layer = self._add(op.name, np.concatenate([x, before], axis=1))
+        before = np.concatenate([np.broadcast_to(start, y[:1].shape), y[:-1]])
+        layer = self._add(op.name, np.concatenate([x, before], axis=-1).reshape(-1, x.shape[-1] + y.shape[-1]))
         parameters = self.program.parameters
         total = x @ parameters[op.weight_ih].T + before @ parameters[op.weight_hh].T
         for bias in (op.bias_ih, op.bias_hh):
             total = total + parameters[bias] if bias else total
         sigmoid = UNARY["sigmoid"]
         if isinstance(op, ops.GRU):
-            r = sigmoid(total[:, : y.shape[1]])
-            layer.reset = r.sum(0) if layer.reset is None else layer.reset + r.sum(0)
+            r = sigmoid(total[..., : y.shape[-1]]).reshape(-1, y.shape[-1]).sum(0)
+            layer.reset = r if layer.reset is None else layer.reset + r
         if isinstance(op, ops.LSTM):
-            i, f, g, o = np.split(total, 4, axis=1)
+            i, f, g, o = np.split(total, 4, axis=-1)
             keep, enter = sigmoid(f), sigmoid(i) * np.tanh(g)
-            c = next(state for state in self.program.spec.states if state.input == op.c).initial()[0]
             cells = np.empty_like(keep)
             for t in range(len(keep)):
                 c = cells[t] = keep[t] * c + enter[t]
             layer.cell = max(layer.cell, float(np.abs(cells).max()))
             if op.weight_hr:
-                m = np.concatenate([sigmoid(o) * np.tanh(cells), np.ones((len(o), 1))], axis=1).astype(np.float64)
+                made = (sigmoid(o) * np.tanh(cells)).reshape(-1, cells.shape[-1])
+                m = np.concatenate([made, np.ones((len(made), 1))], axis=1).astype(np.float64)
                 layer.projected = m.T @ m if layer.projected is None else layer.projected + m.T @ m
+
+    def _lines(self, op: ops.GRU | ops.LSTM | ops.RNN, x: Array) -> Array:
+        """`[batch, steps, frames, rows, …]` with the axis first that the layer runs over, in its order."""
+        if op.h:
+            return x.reshape(-1, *x.shape[3:])
+        rows = x.reshape(-1, *x.shape[4:])
+        line = rows[:: max(1, rows.shape[0] * rows.shape[1] // PATCHES)].swapaxes(0, 1)
+        return line[::-1] if op.reverse else line
 
 
 class _NONE:

@@ -88,7 +88,7 @@ class _Planner:
             return "" if op.weight in parameters else "its table is computed"
         if any(name and name not in parameters for name in self._weights(op)):
             return "its weights are computed"
-        if isinstance(op, CELLS):
+        if isinstance(op, CELLS) and op.h:
             for state in self.program.spec.states:
                 if state.input == op.h and np.abs(state.initial()).max(initial=0) >= 1:
                     return "its initial state is beyond 1"

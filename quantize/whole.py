@@ -190,7 +190,7 @@ class WholeRun:
             return (np.broadcast_to(value, (self.batch, self.steps, *value.shape)),)
         if isinstance(op, ops.History):
             return self._history(op)
-        if isinstance(op, CELLS):
+        if isinstance(op, CELLS) and op.h:
             return self._cell(op)
         if isinstance(op, RUNNING):
             return self._running(op)
@@ -214,10 +214,9 @@ class WholeRun:
         return self.values[name]
 
     def _frames(self, x: Array) -> Array:
-        """`[batch, steps, frames, 1, …]` as `[steps * frames, batch, …]`, time first."""
-        merged = x.reshape(self.batch, -1, *x.shape[3:])
-        assert x.shape[3] == 1, "one sequence"
-        return merged.reshape(self.batch, x.shape[1] * x.shape[2], *x.shape[4:]).swapaxes(0, 1)
+        """`[batch, steps, frames, rows, …]` as `[steps * frames, batch * rows, …]`, time first."""
+        frames = x.reshape(self.batch, x.shape[1] * x.shape[2], *x.shape[3:]).swapaxes(0, 1)
+        return frames.reshape(len(frames), self.batch * x.shape[3], *x.shape[4:])
 
     def _history(self, op: ops.History) -> tuple[Array, ...]:
         x, start = self.values[op.x], self.initial(op.past)
@@ -243,24 +242,25 @@ class WholeRun:
         return pieces
 
     def _cell(self, op: Any) -> tuple[Array, ...]:
-        names = ("h", "c") if isinstance(op, (ops.LSTM, ops.QLSTM)) else ("h",)
-        state = [np.repeat(self.initial(getattr(op, name)), self.batch, axis=0) for name in names]
+        names = tuple(op.STATES)
+        state = [np.tile(self.initial(getattr(op, name)), (self.batch, 1)) for name in names]
         weights = [self.values.get(name) for name in op.operands[1 + len(names) : -1]]
         x = self._frames(self.values[op.x])
-        frames = self.values[op.x].shape[2]
+        frames, rows = self.values[op.x].shape[2:4]
         ys, finals = [], []
         for first, last, moves in self._segments(op.active):
             y, *new = self.evaluate(op, x[first * frames : last * frames], *state, *weights, None)
             state = new if moves else state
             ys.append(y)
             finals.append((first, last, state))
-        y = np.concatenate(ys).swapaxes(0, 1).reshape(self.batch, self.steps, frames, 1, -1)
+        y = np.concatenate(ys).reshape(self.steps * frames, self.batch, rows, -1).swapaxes(0, 1)
+        y = y.reshape(self.batch, self.steps, frames, rows, -1)
         # the new states of each step are not kept: only the next step reads them, or an operation that takes the newest
         return y, *(self._newest(index, finals) for index in range(len(names)))
 
     def _newest(self, index: int, finals: list[tuple[int, int, list[Array]]]) -> Array:
-        last = finals[-1][2][index]
-        return np.broadcast_to(last[:, None, None], (self.batch, self.steps, 1, last.shape[-1]))
+        last = finals[-1][2][index].reshape(self.batch, 1, -1, finals[-1][2][index].shape[-1])
+        return np.broadcast_to(last, (self.batch, self.steps, *last.shape[2:]))
 
     def _running(self, op: ops.CumSum | ops.CumMax | ops.RunningMean) -> tuple[Array, ...]:
         x, start = self.values[op.x], self.initial(op.operands[1])

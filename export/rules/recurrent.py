@@ -20,13 +20,13 @@ BIDIRECTIONAL_HINT = "train it with bidirectional=False, or use convolutions wit
 
 
 @rule("gru.input")
-def gru(t: Translator, node: fx.Node, x: Timed, h: Const, *arguments: Any) -> tuple[Timed | FinalState, ...]:
+def gru(t: Translator, node: fx.Node, x: Timed, h: Const | Timed, *arguments: Any) -> tuple[Timed | FinalState, ...]:
     """`nn.GRU`."""
     return _Stack(t, node, x, [h], *arguments).build(ops.GRU)
 
 
 @rule("rnn_tanh.input", "rnn_relu.input")
-def rnn(t: Translator, node: fx.Node, x: Timed, h: Const, *arguments: Any) -> tuple[Timed | FinalState, ...]:
+def rnn(t: Translator, node: fx.Node, x: Timed, h: Const | Timed, *arguments: Any) -> tuple[Timed | FinalState, ...]:
     """`nn.RNN`."""
     kind = "relu" if "rnn_relu" in str(node.target) else "tanh"
     return _Stack(t, node, x, [h], *arguments).build(ops.RNN, kind=kind)
@@ -34,7 +34,7 @@ def rnn(t: Translator, node: fx.Node, x: Timed, h: Const, *arguments: Any) -> tu
 
 @rule("lstm.input")
 def lstm(
-    t: Translator, node: fx.Node, x: Timed, states: list[Const], *arguments: Any
+    t: Translator, node: fx.Node, x: Timed, states: list[Const | Timed], *arguments: Any
 ) -> tuple[Timed | FinalState, ...]:
     """`nn.LSTM`."""
     return _Stack(t, node, x, states, *arguments).build(ops.LSTM)
@@ -47,14 +47,14 @@ def packed(t: Translator, node: fx.Node, *_: Any) -> Timed:
 
 
 class _Stack:
-    """The layers of one recurrent module."""
+    """The layers of one recurrent module, over time or over a feature axis of each frame."""
 
     def __init__(
         self,
         t: Translator,
         node: fx.Node,
         x: Timed,
-        states: list[Const],
+        states: list[Const | Timed],
         parameters: list[Const],
         biases: bool,
         layers: int,
@@ -63,9 +63,13 @@ class _Stack:
         bidirectional: bool,
         batch_first: bool,
     ) -> None:
-        if bidirectional:
+        if not isinstance(x, Timed):
+            raise UnsupportedError("takes a constant", hint="compute it once: it is no layer of a stream")
+        over = 1 if batch_first else 0
+        self.over_time = x.axis == over
+        if self.over_time and bidirectional:
             raise UnsupportedError("is bidirectional: its backward half needs the future", hint=BIDIRECTIONAL_HINT)
-        if not isinstance(x, Timed) or x.axis != (1 if batch_first else 0):
+        if not self.over_time and (x.axis is None or x.axis == 2 or len(x.shape) != 3):
             raise UnsupportedError(
                 "recurs over an axis that is not time",
                 hint="check batch_first, or transpose so that time is the axis it recurs over",
@@ -73,12 +77,14 @@ class _Stack:
         if train and dropout > 0 and layers > 1:
             raise UnsupportedError("dropout between layers is on", hint="export in eval mode")
         self.t, self.node, self.x, self.states = t, node, x, states
-        self.biases, self.layers = biases, layers
-        each = len(parameters) // layers
+        self.biases, self.layers, self.directions = biases, layers, 2 if bidirectional else 1
+        each = len(parameters) // (layers * self.directions)
         self.weights = [parameters[start : start + each] for start in range(0, len(parameters), each)]
 
     def build(self, kind: type[Op], /, **attributes: str) -> tuple[Timed | FinalState, ...]:
         """Add the layers; gives the output and the final states as PyTorch returns them."""
+        if not self.over_time:
+            return self._over_positions(kind, attributes)
         t, node, x = self.t, self.node, self.x
         outputs = []
         for layer in range(self.layers):
@@ -97,10 +103,7 @@ class _Stack:
             t.state(name, letter, self._initial(state, layer)) for letter, state in zip("hc", self.states, strict=False)
         ]
         timing = replace(x.timing, receptive_field=None)
-        names = [t.constant(weight) for weight in self.weights[layer]]
         operands = {letter: incoming for letter, (incoming, _) in zip("hc", pairs, strict=False)}
-        fields = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if self.biases else []), "weight_hr"]
-        operands.update(zip(fields, names, strict=False))
         y = t.builder.add(
             kind,
             name,
@@ -109,11 +112,16 @@ class _Stack:
             x=x.value,
             active=active,
             **operands,
+            **self._parameters(layer),
             **attributes,
         )[0]
         return Timed(y, (*x.shape[:2], t.builder.shape(y)[-1]), x.axis, timing)
 
-    def _initial(self, state: Const, layer: int) -> Array:
+    def _parameters(self, index: int) -> dict[str, str]:
+        fields = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if self.biases else []), "weight_hr"]
+        return dict(zip(fields, map(self.t.constant, self.weights[index]), strict=False))
+
+    def _initial(self, state: Const | Timed, layer: int) -> Array:
         if not isinstance(state, Const):
             raise UnsupportedError(
                 "starts from a state computed from the sequence", hint="start from zeros, a parameter or an argument"
@@ -121,3 +129,49 @@ class _Stack:
         from edgernn.export.streaming import to_numpy  # the translator imports the rules
 
         return to_numpy(state.tensor[layer])
+
+    def _over_positions(self, kind: type[Op], attributes: dict[str, str]) -> tuple[Timed | FinalState, ...]:
+        """Each frame's positions in both directions: the frames lie in the place of the batch."""
+        t, node, x = self.t, self.node, self.t.settle(self.x)
+        if len(self.weights[0]) > (4 if self.biases else 2):
+            raise UnsupportedError("projects its state over a feature axis", hint="leave `proj_size` out")
+        self._starts_at_zero()
+        frames, positions, width = t.builder.shape(x.value)
+        value = t.add(ops.Reshape, t.name(node, "rows"), x.timing, x=x.value, shape=(frames, 1, positions, width))
+        ends = []
+        for layer in range(self.layers):
+            sides = []
+            for side in range(self.directions):
+                made = t.add(
+                    kind,
+                    t.name(node, f"l{layer}{'_reverse' if side else ''}"),
+                    x.timing,
+                    x=value,
+                    reverse=bool(side),
+                    **self._parameters(layer * self.directions + side),
+                    **attributes,
+                )
+                last = 0 if side else positions - 1
+                fields = {"axis": 2, "start": last, "end": last + 1}
+                ends.append(t.add(ops.Slice, t.name(node, "end"), x.timing, x=made, **fields))
+                sides.append(made)
+            value = sides[0]
+            if len(sides) > 1:
+                value = t.add(ops.Concat, t.name(node, f"l{layer}_both"), x.timing, parts=tuple(sides), axis=3)
+        shapes = t.shape(node)
+        out = t.builder.shape(value)[-1]
+        value = t.add(ops.Reshape, t.name(node), x.timing, x=value, shape=(frames, positions, out))
+        y = t.symbol(value, shapes[0], x.axis, x.timing)
+        final = t.add(ops.Concat, t.name(node, "ends"), x.timing, parts=tuple(ends), axis=1)
+        size = t.builder.shape(final)[-1]
+        final = t.add(ops.Reshape, t.name(node, "h"), x.timing, x=final, shape=(frames, len(ends), size))
+        h = t.symbol(final, shapes[1], 1, x.timing)
+        return (y, h) if len(shapes) == 2 else (y, h, FinalState(shapes[2], None))
+
+    def _starts_at_zero(self) -> None:
+        for state in self.states:
+            zeros = self.t.builder.producer(state.value) if isinstance(state, Timed) else None
+            if not (isinstance(zeros, ops.Fill) and zeros.value == 0):
+                raise UnsupportedError(
+                    "starts each frame from a state of its own", hint="leave the initial state of this layer out"
+                )

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgernn import ops
 from edgernn.export.to_ernn.builder import Builder
+from edgernn.export.to_ernn.cells import GATES, Run
 from edgernn.export.to_ernn.format import NONE
 from edgernn.export.to_ernn.islands import columns, give_images, lanes, parameter, patches
 from edgernn.export.to_ernn.rows import row
@@ -139,12 +140,10 @@ def qmul(b: Builder, op: ops.QMul) -> None:
     b.node("qmul", (b.value(op.a), b.value(op.b)), (b.result(op.outputs[0]),), *spread, *attributes)
 
 
-def _cell(
-    b: Builder, op: Any, gates: int, states: tuple[str, ...], biases: tuple[Array, Array], rest: list[int]
-) -> None:
+def _cell(b: Builder, op: Any, biases: tuple[Array, Array], rest: list[int]) -> None:
     """x, states, weights, biases, multipliers, what else there is."""
-    (frames, batch, width), x_dtype = b.type(op.x).shape, b.type(op.x).dtype
-    out, hidden = b.type(op.h).shape[-1], b.type(states[-1]).shape[-1]
+    run, x_dtype = Run(b, op), b.type(op.x).dtype
+    gates = GATES[run.kind.removeprefix("q")]
     weights = [parameter(b, name) for name in (op.weight_ih, op.weight_hh)]
     multipliers = [parameter(b, name) for name in (op.multiplier_ih, op.multiplier_hh)]
     reaches = [_reach(*row) for row in zip(weights, (x_dtype, op.h_dtype), biases, strict=True)]
@@ -152,13 +151,10 @@ def _cell(
     wide = any((reach >= _MOST).any() for reach in reaches) or bool((scaled / 2**op.shift >= _MOST).any())
     constants = [panels(weight, gates) for weight in weights]
     constants += [by_panel(values.astype(np.int32), gates) for values in (*biases, *multipliers)]
-    olds = [b.value(state) for state in states]
-    ins = (b.value(op.x), *olds, *(b.constant(array) for array in constants), *rest)
-    news = [b.next_state(name, state) for name, state in zip(op.outputs[1:], states, strict=True)]
     kind = ("tanh", "relu").index(getattr(op, "kind", "tanh"))
-    attributes = (frames, batch, width, hidden, out, kind, op.shift, getattr(op, "cell_exponent", 0), op.h_shift)
     more = (op.y_shift, int(op.h_dtype == "int16"), int(wide))
-    b.node(type(op).__name__.lower(), ins, (b.result(op.outputs[0]), *news), *attributes, *more)
+    operands = (*(b.constant(array) for array in constants), *rest)
+    run.node(operands, kind, op.shift, getattr(op, "cell_exponent", 0), op.h_shift, *more)
 
 
 @row(ops.QGRU)
@@ -166,7 +162,7 @@ def qgru(b: Builder, op: ops.QGRU) -> None:
     """The recurrent bias is that of n alone."""
     kept = parameter(b, op.bias_hh)
     biases = parameter(b, op.bias_ih), np.concatenate([np.zeros(2 * len(kept), np.int32), kept])
-    _cell(b, op, 3, (op.h,), biases, [b.value(op.active)])
+    _cell(b, op, biases, [b.value(op.active)])
 
 
 @row(ops.QLSTM)
@@ -177,11 +173,11 @@ def qlstm(b: Builder, op: ops.QLSTM) -> None:
     if op.weight_hr:
         multiplier = parameter(b, op.multiplier_hr)
         projection = [b.constant(panels(parameter(b, op.weight_hr), 1)), b.constant(by_panel(multiplier, 1))]
-    _cell(b, op, 4, (op.h, op.c), (bias, np.zeros_like(bias)), [*projection, b.value(op.active)])
+    _cell(b, op, (bias, np.zeros_like(bias)), [*projection, b.value(op.active)])
 
 
 @row(ops.QRNN)
 def qrnn(b: Builder, op: ops.QRNN) -> None:
     """tanh or relu."""
     bias = parameter(b, op.bias)
-    _cell(b, op, 1, (op.h,), (bias, np.zeros_like(bias)), [b.value(op.active)])
+    _cell(b, op, (bias, np.zeros_like(bias)), [b.value(op.active)])

@@ -9,6 +9,7 @@ import numpy as np
 from edgernn import ops
 from edgernn.errors import ExportError
 from edgernn.export.to_ernn.builder import Builder, strides_of
+from edgernn.export.to_ernn.cells import GATES, Run
 from edgernn.export.to_ernn.format import NONE
 from edgernn.export.to_ernn.rows import row
 from edgernn.ops.arithmetic import BINARY, UNARY
@@ -272,37 +273,31 @@ def conv2d(b: Builder, op: ops.Conv2d) -> None:
     give_images(b, op, y)
 
 
-def _cell(b: Builder, op: Any, states: tuple[str, ...], rest: tuple[int, ...], kind: int = 0) -> None:
-    frames, batch, width = b.type(op.x).shape
-    out = b.type(op.h).shape[-1]
-    hidden = b.type(states[-1]).shape[-1]
-    gates = len(parameter(b, op.weight_ih)) // hidden
+def _cell(b: Builder, op: Any, rest: tuple[int, ...], kind: int = 0) -> None:
+    run = Run(b, op)
+    gates = GATES[run.kind]
     w_ih, b_ih = product(b, parameter(b, op.weight_ih), op.bias_ih, gates)
     w_hh, b_hh = product(b, parameter(b, op.weight_hh), op.bias_hh, gates)
-    olds = [b.value(state) for state in states]
-    ins = (b.value(op.x), *olds, w_ih, w_hh, b_ih, b_hh, *rest)
-    news = [b.next_state(name, state) for name, state in zip(op.outputs[1:], states, strict=True)]
-    outs = (b.result(op.outputs[0]), *news)
-    b.node(type(op).__name__.lower(), ins, outs, frames, batch, width, hidden, out, kind)
+    run.node((w_ih, w_hh, b_ih, b_hh, *rest), kind)
 
 
 @row(ops.GRU)
 def gru(b: Builder, op: ops.GRU) -> None:
-    """Weights by panels."""
-    _cell(b, op, (op.h,), (b.value(op.active),))
+    """Weights row by row."""
+    _cell(b, op, (b.value(op.active),))
 
 
 @row(ops.LSTM)
 def lstm(b: Builder, op: ops.LSTM) -> None:
     """With the projection's weights, where there is one."""
     projection = product(b, parameter(b, op.weight_hr), "")[0] if op.weight_hr else NONE
-    _cell(b, op, (op.h, op.c), (projection, b.value(op.active)))
+    _cell(b, op, (projection, b.value(op.active)))
 
 
 @row(ops.RNN)
 def rnn(b: Builder, op: ops.RNN) -> None:
     """tanh or relu."""
-    _cell(b, op, (op.h,), (b.value(op.active),), ("tanh", "relu").index(op.kind))
+    _cell(b, op, (b.value(op.active),), ("tanh", "relu").index(op.kind))
 
 
 def levels(length: int) -> list[int]:

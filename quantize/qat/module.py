@@ -212,7 +212,7 @@ class _Run:
         state = next((item for item in self.program.spec.states if item.input == name), None)
         if state is not None:
             start = _tensor(state.initial())
-            return start.expand(self.exact.batch, *start.shape[1:]) if isinstance(op, CELLS) else start
+            return start.repeat(self.exact.batch, 1) if isinstance(op, CELLS) else start
         array = self.exact.values[name]
         return torch.from_numpy(np.array(array)) if array.dtype == bool else _tensor(array)
 
