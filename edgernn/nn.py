@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +16,9 @@ __all__ = ["LogMel", "Recurrent"]
 class Recurrent(nn.Module):
     """Runs a custom cell over time, and lets it export as a streaming layer.
 
-    The cell is a module with `forward(x_t, *state) -> (y_t, *state)` for one frame `x_t` `[batch, …]`, and
-    `initial_state(batch) -> tuple of tensors [batch, …]`. The layer takes x `[batch, time, …]` and gives y
-    `[batch, time, …]`; every sequence starts from the initial state. In eager mode it is a Python loop; under
+    The cell is a module with `step(x_t, *state) -> (y_t, *state)`, or `forward` in its place, for one frame `x_t`
+    `[batch, …]`, and `initial_state(batch) -> tuple of tensors [batch, …]`. The layer takes x `[batch, time, …]` and
+    gives y `[batch, time, …]`; every sequence starts from the initial state. In eager mode it is a Python loop; under
     `torch.export` it is one `scan` node, which `edgernn.export` turns into the operations of a step.
     """
 
@@ -26,26 +28,31 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x `[batch, time, …]` to y `[batch, time, …]`."""
-        state = self.cell.initial_state(x.shape[0])  # type: ignore[operator]
         if torch.compiler.is_exporting():
-            return self._scan(x, state)
-        rows = []
+            return scan_over_time(self.cell, x)
+        step, state, rows = _step_of(self.cell), self.cell.initial_state(x.shape[0]), []  # type: ignore[operator]
         for frame in x.unbind(1):
-            y, *state = self.cell(frame, *state)
+            y, *state = step(frame, *state)
             rows.append(y)
         return torch.stack(rows, 1)
 
-    def _scan(self, x: Tensor, state: tuple[Tensor, ...]) -> Tensor:
-        from torch._higher_order_ops.scan import scan
 
-        def advance(carried: list[Tensor], frame: Tensor) -> tuple[list[Tensor], Tensor]:
-            y, *new = self.cell(frame, *carried)
-            # scan's outputs must not share memory with each other or with its inputs
-            return [item.clone() for item in new], y.clone()
+def _step_of(cell: nn.Module) -> Callable[..., Any]:
+    return getattr(cell, "step", cell)
 
-        _, rows = scan(advance, list(state), x.movedim(1, 0))
-        y: Tensor = rows.movedim(0, 1)
-        return y
+
+def scan_over_time(cell: nn.Module, x: Tensor) -> Tensor:
+    """What `Recurrent` and a module with a `step` of its own are under `torch.export`: one `scan` node."""
+    from torch._higher_order_ops.scan import scan
+
+    def advance(carried: list[Tensor], frame: Tensor) -> tuple[list[Tensor], Tensor]:
+        y, *new = _step_of(cell)(frame, *carried)
+        # scan's outputs must not share memory with each other or with its inputs
+        return [item.clone() for item in new], y.clone()
+
+    _, rows = scan(advance, list(cell.initial_state(x.shape[0])), x.movedim(1, 0))  # type: ignore[operator]
+    y: Tensor = rows.movedim(0, 1)
+    return y
 
 
 class LogMel(nn.Module):

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ from torch import fx, nn
 from torch.export.graph_signature import InputKind, OutputKind
 
 from edgernn.errors import ExportError, UnsupportedError
+from edgernn.nn import Recurrent, scan_over_time
 
 Shape = tuple[int, ...]
 LOOP_HINT = "wrap the cell as `edgernn.nn.Recurrent(cell)`, or use nn.RNN, nn.GRU or nn.LSTM"
@@ -109,9 +112,12 @@ def describe(module: nn.Module, example: Any, time_axis: int | Sequence[int | No
     """Find the timed inputs among the example's tensors.
 
     `example` is a tensor or a tuple of them, as `module(*example)` takes. `time_axis` is the position of time in
-    every input, or one entry per input (None for one without frames, such as an initial state). Raises `ExportError`
+    every input, or one entry per input (None for one without frames, such as an initial state). A module with a
+    `step` and no `forward` is a cell, as `Recurrent` takes them. Raises `ExportError`
     for inputs that are no float32 or integer tensors, or that disagree on their length.
     """
+    if type(module).forward is nn.Module.forward and hasattr(module, "step"):
+        module = Recurrent(module)  # a cell alone
     tensors = (example,) if isinstance(example, torch.Tensor) else tuple(example)
     names = _argument_names(module, len(tensors))
     for name, tensor in zip(names, tensors, strict=True):
@@ -192,12 +198,30 @@ def quietly(call: Callable[[], Any]) -> Any:
 def _export(source: Source, length: int) -> torch.export.ExportedProgram:
     example = source.example_of(length)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _scanning(source.module):
             return quietly(lambda: torch.export.export(source.module, example, strict=False))  # type: ignore[no-any-return]
     except Exception as error:
         raise ExportError(
             f"`torch.export` failed at {length} frames: {_first_line(error)}", hint=_export_hint(str(error))
         ) from error
+
+
+@contextmanager
+def _scanning(module: nn.Module) -> Iterator[None]:
+    """Modules that say how one frame goes, `step(x, *state)`, are captured by that, not by their loop over time."""
+    inside = {id(item.cell) for item in module.modules() if isinstance(item, Recurrent)}
+    stepping = [
+        item
+        for item in module.modules()
+        if callable(getattr(item, "step", None)) and hasattr(item, "initial_state") and id(item) not in inside
+    ]
+    for item in stepping:
+        item.forward = partial(scan_over_time, item)
+    try:
+        yield
+    finally:
+        for item in stepping:
+            del item.forward
 
 
 def _export_hint(message: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from edgernn import ops
 from edgernn.interpret import float_reference, settled
 from edgernn.ops.arithmetic import UNARY
-from edgernn.program import Array, Op, Program, present, volume
+from edgernn.program import Array, Op, Program, Timing, present, volume
 from edgernn.quantize.data import Sequences
 from edgernn.quantize.reference.fixed import LIMITS
 from edgernn.quantize.whole import run_whole
@@ -121,11 +121,12 @@ class _Watch:
         self.values: dict[str, Seen] = {}
         self.layers: dict[str, Layer] = {}
         self._frames = frames
+        self._given = {port.name for port in program.spec.inputs} | {state.input for state in program.spec.states}
 
     def __call__(self, op: Op, operands: Sequence[Array | None], results: Sequence[Array]) -> None:
         for name, array in zip((*op.operands, *op.outputs), (*operands, *results), strict=True):
-            fresh = name in op.outputs or name in {port.name for port in self.program.spec.inputs}
-            if fresh and array is not None:
+            # the states of a cell made of several operations, which these read, are known like values
+            if array is not None and (name in op.outputs or name in self._given):
                 self._value(name, array)
         if isinstance(op, (ops.GRU, ops.LSTM, ops.RNN)):
             self._cell(op, [*operands], present(results[0]))
@@ -140,8 +141,9 @@ class _Watch:
 
     def _value(self, name: str, array: Array) -> None:
         value = self.program.values.get(name)
-        if value is None or value.timing is None or value.dtype != "float32" or array.ndim < 3:
+        if value is None or value.dtype != "float32" or array.ndim < 3:
             return
+        timing = value.timing or Timing()
         frames = self._true_frames(name, array)
         flat = frames.reshape(len(frames), -1)
         flat = flat[np.isfinite(flat).all(1)]
@@ -152,7 +154,7 @@ class _Watch:
         if seen is None:
             seen = self.values[name] = Seen(low, high)
         seen.low, seen.high = np.minimum(seen.low, low), np.maximum(seen.high, high)
-        count = self._frames * value.timing.group / value.timing.period
+        count = self._frames * timing.group / timing.period
         stride = max(1, round(count * flat.shape[1] / SAMPLES))
         seen.kept.append(flat[::stride].copy())
 
@@ -194,7 +196,7 @@ class _Watch:
         if op.h:
             initial = {state.input: state.initial() for state in self.program.spec.states}
             start, c = initial[op.h], initial[op.c] if isinstance(op, ops.LSTM) else c
-            delay = (self.program.values[op.outputs[0]].timing or _NONE).delay
+            delay = (self.program.values[op.outputs[0]].timing or Timing()).delay
             x, y = x[delay:], y[delay:]
         if not x.size:
             return
@@ -227,7 +229,3 @@ class _Watch:
         rows = x.reshape(-1, *x.shape[4:])
         line = rows[:: max(1, rows.shape[0] * rows.shape[1] // PATCHES)].swapaxes(0, 1)
         return line[::-1] if op.reverse else line
-
-
-class _NONE:
-    delay = 0

@@ -11,7 +11,7 @@ import numpy as np
 from edgernn import ops
 from edgernn.errors import QuantizeError
 from edgernn.program import LOWEST, Op, Program
-from edgernn.quantize.whole import units
+from edgernn.quantize.order import units
 
 CELLS = (ops.GRU, ops.LSTM, ops.RNN)
 CONVOLUTIONS = (ops.Conv1d, ops.Conv2d)
@@ -80,7 +80,7 @@ class _Planner:
         parameters = self.program.parameters
         if op.name in self.excluded:
             return "excluded"
-        if op.name in self.looped:
+        if op.name in self.looped and not isinstance(op, ops.Linear):
             return "part of a cell of its own"
         if isinstance(op, ops.MatMul):
             return "a product of two signals" if op.b not in parameters else "no integer form for this shape"

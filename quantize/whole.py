@@ -16,11 +16,11 @@ import numpy as np
 from edgernn import ops
 from edgernn.interpret import Evaluate, float_reference, settled
 from edgernn.program import Array, Op, Program
+from edgernn.quantize.order import CARRYING, RUNNING, units
 from edgernn.spec import LEFT_UNKNOWN
 
 CELLS = (ops.GRU, ops.LSTM, ops.RNN, ops.QGRU, ops.QLSTM, ops.QRNN)
 WINDOWS = (ops.Conv1d, ops.QConv1d, ops.Conv2d, ops.QConv2d, ops.OverlapAdd, ops.Pool, ops.STFT)
-RUNNING = (ops.CumSum, ops.CumMax, ops.RunningMean)  # one state, the newest frame's result
 _ELEMENTWISE = (
     *(ops.Unary, ops.Binary, ops.Where, ops.Clip, ops.Cast),
     *(ops.Quantize, ops.Dequantize, ops.Rescale, ops.QUnary, ops.QAdd, ops.QMul),
@@ -55,54 +55,6 @@ def run_whole(
                 for op in unit:
                     observe(op, [run.values.get(name) for name in op.operands], run.results_of(op))
     return run.values
-
-
-def units(program: Program) -> list[tuple[Op, ...]]:
-    """The operations in an order to run them in: one by one, or together where a state of their own ties them."""
-    groups = list(_loops(program))
-    maker = {name: op for op in program.ops for name in op.outputs}
-    group_of = {id(op): group for group in groups for op in group}
-    order: list[tuple[Op, ...]] = []
-    done: set[int] = set()
-
-    def emit(op: Op) -> None:
-        unit = group_of.get(id(op), (op,))
-        if id(unit[0]) in done:
-            return
-        done.update(id(item) for item in unit)
-        for item in unit:
-            for name in item.operands:
-                if name in maker and id(maker[name]) not in done:
-                    emit(maker[name])
-        order.append(unit)
-
-    for op in program.ops:
-        emit(op)
-    return order
-
-
-def _loops(program: Program) -> list[tuple[Op, ...]]:
-    """Groups of operations between the reading and the writing of a state that is no single operation's own."""
-    loops: list[set[int]] = []
-    own = (*CELLS, *RUNNING, ops.History, ops.CountSteps)
-    for state in program.spec.states:
-        if any(isinstance(op, own) and state.input in op.operands for op in program.ops):
-            continue
-        after = {state.input}
-        for op in program.ops:
-            if after & set(op.operands):
-                after.update(op.outputs)
-        before = {state.output}
-        for op in reversed(program.ops):
-            if before & set(op.outputs):
-                before.update(op.operands)
-        inside = {i for i, op in enumerate(program.ops) if after & set(op.operands) and before & set(op.outputs)}
-        for other in [item for item in loops if item & inside]:
-            loops.remove(other)
-            inside |= other
-        if inside:
-            loops.append(inside)
-    return [tuple(program.ops[i] for i in sorted(loop)) for loop in loops]
 
 
 class WholeRun:
@@ -144,7 +96,7 @@ class WholeRun:
     def _looped(self, unit: tuple[Op, ...]) -> bool:
         (op,) = unit
         reads = {state.input for state in self.program.spec.states if state.output in op.outputs} & set(op.operands)
-        return bool(reads) and not isinstance(op, (*CELLS, *RUNNING, ops.History, ops.CountSteps))
+        return bool(reads) and not isinstance(op, (*CELLS, *CARRYING))
 
     def _loop(self, unit: tuple[Op, ...]) -> None:
         """A cell made of several operations: step by step, over one step of everything it reads."""
@@ -157,7 +109,7 @@ class WholeRun:
         pairs = {item.output: item.input for item in self._initial.values() if item.output in made}
         read = {name for op in unit for name in op.operands if name and name not in made and name not in state}
         given = {name: self._operand(name) for name in read if name not in self.program.parameters}
-        rows: dict[str, list[Array]] = {name: [] for name in made}
+        rows: dict[str, list[Array]] = {name: [] for name in (*made, *state)}
         step = WholeRun.__new__(WholeRun)
         step.program, step.evaluate, step.batch, step.steps, step._initial = (
             self.program,
@@ -169,11 +121,13 @@ class WholeRun:
         for index in range(self.steps):
             step.values = {**self.program.parameters, **state}
             step.values.update({name: item[:, index : index + 1] for name, item in given.items() if item is not None})
+            for name, before in state.items():
+                rows[name].append(before)
             for op in unit:
                 step.keep(op, step.results(op))
             state = {pairs[name]: step.values[name] for name in pairs}
-            for name, row in rows.items():
-                row.append(step.values[name])
+            for name in made:
+                rows[name].append(step.values[name])
         self.values.update({name: np.concatenate(row, axis=1) for name, row in rows.items()})
 
     def initial(self, name: str) -> Array:

@@ -21,11 +21,12 @@ from edgernn.quantize.convert import Converted, Options, convert
 from edgernn.quantize.data import check_calibration, read_sequences
 from edgernn.quantize.fold import fold
 from edgernn.quantize.observe import observe
+from edgernn.quantize.order import RUNNING, units
 from edgernn.quantize.plan import make_plan
 from edgernn.quantize.qat.surrogates import find
 from edgernn.quantize.reference import evaluate
 from edgernn.quantize.rounding import Rounding
-from edgernn.quantize.whole import CELLS, RUNNING, WholeRun, units
+from edgernn.quantize.whole import CELLS, WholeRun
 
 
 def prepare(
