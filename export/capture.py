@@ -255,9 +255,11 @@ def _odd_shapes(source: Source, graph: fx.Graph) -> dict[str, Any]:
     if not any(op_name(node).split(".")[0] in FASTER for node in graph.nodes):
         return {}
     try:
-        other = _export(source, source.length + 1).graph
-    except ExportError:  # its branches fit at whole hops only
+        with torch.no_grad():
+            quietly(lambda: source.module(*source.example_of(source.length + 1)))
+    except RuntimeError:  # its branches fit at whole hops only
         return {}
+    other = _export(source, source.length + 1).graph
     if len(other.nodes) != len(graph.nodes):
         return {}
     return {node.name: _shape(twin.meta.get("val")) for node, twin in zip(graph.nodes, other.nodes, strict=True)}

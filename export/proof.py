@@ -57,10 +57,12 @@ def prove(source: Source, path: Path, outputs: Sequence[Returned]) -> Proof:
     random = np.random.default_rng(_SEED)
     worst, compared, pieces = 0.0, 0, 0
     lengths = []
-    for length in _lengths(model.spec, source.length, random):
+    wanted, whole_hops = _lengths(model.spec, source.length, random)
+    for length in wanted:
         example = _noise(source, length, random)
         whole = _whole(source, example)
-        if whole is None:  # the module itself has no result for so short a sequence
+        if whole is None:  # the module itself has no result for so short a sequence, or a part of a hop
+            wanted += [whole_hops.pop()] if whole_hops else []
             continue
         lengths.append(length)
         streamed, count = _streamed(model, source, example, length, random)
@@ -74,13 +76,17 @@ def prove(source: Source, path: Path, outputs: Sequence[Returned]) -> Proof:
     return Proof(worst, compared, tuple(lengths), pieces)
 
 
-def _lengths(spec: StreamSpec, example: int, random: np.random.Generator) -> list[int]:
-    """The example's length, ends that fall everywhere in a hop, and one short and one long sequence."""
+def _lengths(spec: StreamSpec, example: int, random: np.random.Generator) -> tuple[list[int], list[int]]:
+    """The example's length, ends that fall everywhere in a hop, and one short and one long sequence.
+
+    The second list are lengths of whole hops more than the example's, for modules that take no others.
+    """
     hop = spec.hop
     short = spec.latency + 1 + int(random.integers(0, 2 * hop + 1))
     long = 2 * example + int(random.integers(0, hop + 1))
-    # a module may take whole hops only: the second and the last are such, if the example is
-    return list(dict.fromkeys([example, example + 2 * hop, example + 1, example + hop - 1, short, long]))
+    lengths = [example, example + 2 * hop, example + 1, example + hop - 1, short, long]
+    behind = example % hop
+    return list(dict.fromkeys(lengths)), [2 * example - behind, -(-short // hop) * hop + behind]
 
 
 def _noise(source: Source, length: int, random: np.random.Generator) -> tuple[torch.Tensor, ...]:

@@ -30,6 +30,7 @@ from edgernn import ops
 from edgernn.errors import ExportError, UnsupportedError
 from edgernn.export.builder import Builder
 from edgernn.export.capture import Captured, module_path, op_name
+from edgernn.export.in_place import out_of_place, refuse_shared
 from edgernn.export.rules import find_rule, knows_complex
 from edgernn.export.symbols import Const, FinalState, Pad, Shape, StateInput, Symbol, Timed, frame_shape
 from edgernn.program import Array, Op, Timing, Value
@@ -82,6 +83,8 @@ class Translator:
         for node in graph.nodes:
             if node.op == "call_function":
                 self.env[node] = self._translate(node)
+                if out_of_place(op_name(node)) is not None and isinstance(node.args[0], fx.Node):
+                    self.env[node.args[0]] = self.env[node]
             elif node.op == "get_attr":
                 held = operator.attrgetter(str(node.target))(root)
                 self.env[node] = Const(held, str(node.target)) if isinstance(held, torch.Tensor) else held
@@ -117,7 +120,11 @@ class Translator:
         name = op_name(node)
         if name.startswith("_assert"):
             return None
+        functional = None if find_rule(name) else out_of_place(name)
         try:
+            if functional is not None:
+                refuse_shared(node)
+                name = functional
             if not timed and not self._length_dependent(node):
                 return self._fold(node, args, kwargs)
             self._refuse_state_inputs(symbols, name)
@@ -153,7 +160,7 @@ class Translator:
         states = [item for item in _flatten((args, kwargs)) if isinstance(item, StateInput)]
 
         def tensor(item: Any) -> Any:
-            return item.tensor if isinstance(item, Const) else item
+            return item.tensor.clone() if isinstance(item, Const) else item  # which may be changed in place
 
         with torch.no_grad():
             value = node.target(*_map(args, tensor), **_map(kwargs, tensor))
