@@ -1,4 +1,4 @@
-# make demo   train a keyword spotter, export it, prove it, stream it, measure it
+# make demo   train a keyword spotter, export it, prove it, quantize it, stream it on the engine, measure it
 # make test   lint and test
 # make lint   ruff and mypy alone
 # make fuzz   export and prove 400 random networks (slow)
@@ -9,6 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LINKS := build/links/edgernn
+ENGINE := CMakeLists.txt runtime/_engine.c $(shell find runtime/engine -name '*.[ch]' -o -name CMakeLists.txt)
 
 .PHONY: demo test lint fuzz int8 docs clean
 
@@ -34,7 +35,8 @@ int8: $(VENV)/installed
 docs: $(VENV)/installed
 	$(BIN)/python benchmarks/torch_onnx_export.py
 
-$(VENV)/installed: pyproject.toml constraints.txt
+# Again after a change of the C sources: the environment has them compiled.
+$(VENV)/installed: pyproject.toml constraints.txt $(ENGINE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "edgernn needs Python 3.11 or later"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "hint: Debian keeps venv in python3-venv"; exit 1; }
 	@echo "== install edgernn and what it is developed with (torch is 200 MB)"

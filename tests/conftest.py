@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
 from torch import Tensor, nn
 
-from edgernn.export import ExportResult, export_model
+import edgernn
+from edgernn.export import ExportResult, convert_model, export_model
 
 from families import BY_NAME
 
 Exporter = Callable[[str], "Exported"]
+Loader = Callable[[str], edgernn.Model]
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,15 @@ class Exported:
     example: Tensor | tuple[Tensor, ...]
     result: ExportResult
     path: Path
+
+    @cached_property
+    def ernn(self) -> Path:
+        """The same model for the engine."""
+        return convert_model(self.path, self.path.with_suffix(".ernn")).path
+
+    def of(self, backend: str) -> Path:
+        """The file that a back end runs."""
+        return self.ernn if backend == "engine" else self.path
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +55,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exporter:
         return made[name]
 
     return export
+
+
+@pytest.fixture(params=["onnxruntime", "engine"])
+def load(request: pytest.FixtureRequest, exported: Exporter) -> Loader:
+    """Loads a family by name, on one back end after the other."""
+    return lambda name: edgernn.load(exported(name).of(request.param))
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from edgernn import ops
 from edgernn.content import UNSEALED, seal
 from edgernn.errors import ExportError
-from edgernn.export.onnx_in import read_program
 from edgernn.export.summary import summarize
 from edgernn.export.to_ernn import integers, islands, moving  # noqa: F401  they register their rows
 from edgernn.export.to_ernn.builder import Builder
@@ -27,18 +25,10 @@ from edgernn.export.to_ernn.format import (
 )
 from edgernn.export.to_ernn.rows import ROWS
 from edgernn.export.to_ernn.vectors import SEED, STEPS, vectors_hash
-from edgernn.files import write_bytes
 from edgernn.interpret import settled
 from edgernn.program import Program
 from edgernn.quantize.reference import evaluate
 from edgernn.spec import InputSpec, OutputSpec
-
-
-def pack_file(source: str | Path, path: str | Path) -> Path:
-    """Write the model file `source` (.onnx) as `path` (.ernn). Raises `ExportError` for what the engine lacks."""
-    path = Path(path)
-    write_bytes(path, pack(read_program(Path(source))))
-    return path
 
 
 def pack(program: Program) -> bytes:

@@ -11,11 +11,11 @@ ALIGN, SLACK, NONE = 64, 64, 0xFFFFFFFF
 DTYPES = ("float32", "int64", "int32", "int16", "int8", "uint8", "bool")
 INPUT, OUTPUT, STATE = range(3)
 
-# the operations in the order of ERNN_LAYERS and ERNN_COMMON in src/node.h
+# the operations in the order of src/node.h
 OPS = (
-    *("linear", "gru", "lstm", "rnn", "quantize", "dequantize", "qlinear", "qgru", "qlstm", "qrnn"),
-    *("copy", "take", "unary", "binary", "clip", "where", "cast", "frame_index", "validity", "reflect", "reduce"),
-    *("cumsum", "softmax", "layer_norm", "matmul", "stft", "rescale", "qunary", "qadd", "qmul"),
+    *("linear", "gru", "lstm", "rnn", "unary", "softmax", "quantize", "dequantize", "qlinear", "qgru", "qlstm", "qrnn"),
+    *("copy", "take", "binary", "clip", "where", "cast", "frame_index", "validity", "reflect", "reduce", "cumsum"),
+    *("layer_norm", "matmul", "stft", "rescale", "qunary", "qadd", "qmul"),
     *("pool", "running_mean", "cummax", "irfft"),
 )
 

@@ -121,6 +121,11 @@ ERNN_API const char *ernn_stream_isa(const ernn_stream *stream);
 /* The stream's own buffers: write the inputs (`[hop, ...]`), step, read the outputs, valid until the next step. */
 ERNN_API void *ernn_input(ernn_stream *stream, uint32_t index);
 ERNN_API const void *ernn_output(const ernn_stream *stream, uint32_t index);
+/* A state's memory, as its port says: to read it, or to set it between steps. */
+ERNN_API void *ernn_state(ernn_stream *stream, uint32_t index);
+/* Input frames from the start of the next step to the end of the sequence, 2^40 while that is not known; NULL where the
+ * program does not ask. flush sets it; a caller that splits a sequence into steps itself does so here. */
+ERNN_API int64_t *ernn_frames_left(ernn_stream *stream);
 /* One hop, from the inputs' buffers to the outputs'. */
 ERNN_API ernn_status ernn_step(ernn_stream *stream);
 /* n >= 1 frames in, n out, with a fixed lag of delay + hop - 1 frames (zeros first). One input, one output. */

@@ -62,7 +62,9 @@ static size_t bytes_of(const file_value *v) { return (size_t)v->count * dtype_si
 static void copy(void *to, const void *from, size_t size) {
   uint8_t *a = to;
   const uint8_t *b = from;
-  for (size_t i = 0; i < size; i++) a[i] = b[i];
+  size_t i = 0;
+  for (; i + 8 <= size; i += 8) __builtin_memcpy(a + i, b + i, 8);
+  for (; i < size; i++) a[i] = b[i];
 }
 
 static void fill(void *to, size_t size) {
@@ -100,8 +102,7 @@ ernn_status ernn_stream_init(ernn_stream **stream, const ernn_model *m, uint32_t
     ernn_next_node(&view, &word, &node);
     ernn_node *n = s->nodes + i;
     need_of(&node, &need);
-    *n = (ernn_node){.run = body_of(isa, node.opcode),
-                     .attr = node.attr,
+    *n = (ernn_node){.attr = node.attr,
                      .own = base + own,
                      .scratch = base + at.scratch,
                      .count = node.outs ? node.out[0]->count : 0,
@@ -111,8 +112,7 @@ ernn_status ernn_stream_init(ernn_stream **stream, const ernn_model *m, uint32_t
       if (node.in[k]) n->in[k] = place(s, node.in[k]), n->in_dtype[k] = &node.in[k]->dtype;
     for (uint32_t k = 0; k < node.outs; k++) n->out[k] = place(s, node.out[k]), n->out_dtype[k] = &node.out[k]->dtype;
     own += align_up(need.own);
-    ernn_run *prepare = preparation_of(isa, node.opcode);
-    if (prepare) prepare(n);
+    ernn_prepare(n, isa, node.opcode);
   }
   volatile uint8_t touched = 0; /* every page of the weights is in memory before the first step */
   for (uint64_t i = 0; i < m->size; i += 4096) touched = (uint8_t)(touched + m->data[i]);
@@ -131,8 +131,18 @@ const void *ernn_output(const ernn_stream *s, uint32_t index) {
   return index < s->view.program->outputs ? place(s, value_of(s, ERNN_OUTPUT, index)) : NULL;
 }
 
+void *ernn_state(ernn_stream *s, uint32_t index) {
+  return index < s->view.program->states ? place(s, value_of(s, ERNN_STATE_PORT, index)) : NULL;
+}
+
+int64_t *ernn_frames_left(ernn_stream *s) {
+  uint32_t left = s->view.program->left;
+  return left == ERNN_NONE ? NULL : (void *)place(s, s->view.values + left);
+}
+
 static void set_left(ernn_stream *s, int64_t frames) {
-  if (s->view.program->left != ERNN_NONE) copy(place(s, s->view.values + s->view.program->left), &frames, sizeof frames);
+  int64_t *left = ernn_frames_left(s);
+  if (left) *left = frames;
 }
 
 void ernn_reset(ernn_stream *s) {

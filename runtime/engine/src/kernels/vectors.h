@@ -194,8 +194,8 @@ INLINE w16 activate(w16 x, const coefficient *c, int is_sigmoid) {
   return y;
 }
 
-INLINE w16 sigmoid(w16 x) { return activate(x, sigmoid_table, 1); }
-INLINE w16 hyperbolic_tangent(w16 x) { return activate(x, tanh_table, 0); }
+GATE w16 sigmoid(w16 x) { return activate(x, sigmoid_table, 1); }
+GATE w16 hyperbolic_tangent(w16 x) { return activate(x, tanh_table, 0); }
 
 /* Units of 2^-15 to units of 2^-shift, shift at most 14. */
 INLINE w16 narrow(w16 h, int shift, uint32_t is_wide) {
