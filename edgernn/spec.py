@@ -123,6 +123,8 @@ class StreamSpec:
     latency: int  # input frames: the largest delay in input frames, + hop - 1
     receptive_field: int | None  # input frames; None: all since reset
     mode: str = "stream"
+    train_length: int | None = None  # input frames of the sequences it was trained on, where the user told
+    warmup: int | None = None  # input frames from reset until within 40 dB of a long-running stream; None: never seen
     # int64 scalar input, or None: input frames from the start of this step to the end of the sequence; LEFT_UNKNOWN
     # while the end is not known. It falls by `hop` with each step after the end was announced.
     frames_left: str | None = None
@@ -226,6 +228,8 @@ def _validate(spec: StreamSpec, place: str) -> None:
             raise SpecError(f"the streaming contract is inconsistent: {text}", place=place)
 
     require(spec.hop >= 1, "`hop` is below 1")
+    require(spec.train_length is None or spec.train_length >= 1, "`train_length` is below 1")
+    require(spec.warmup is None or spec.warmup >= 0, "`warmup` is below 0")
     require(bool(spec.inputs) and bool(spec.outputs), "no inputs or no outputs")
     ports: tuple[InputSpec | OutputSpec, ...] = (*spec.inputs, *spec.outputs)
     for port in ports:

@@ -3,6 +3,7 @@
 from edgernn.export.api import ExportResult, export_model
 from edgernn.export.formats import ConvertResult, check_path, convert_model, encode, write_model
 from edgernn.export.onnx_in import parse_program, read_program
+from edgernn.export.plan import Plan, plan_export
 from edgernn.export.proof import Proof
 from edgernn.export.summary import summarize
 from edgernn.export.to_onnx import to_onnx
@@ -10,12 +11,14 @@ from edgernn.export.to_onnx import to_onnx
 __all__ = [
     "ConvertResult",
     "ExportResult",
+    "Plan",
     "Proof",
     "check_path",
     "convert_model",
     "encode",
     "export_model",
     "parse_program",
+    "plan_export",
     "read_program",
     "summarize",
     "to_onnx",

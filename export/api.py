@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from edgernn.export.capture import capture, describe
 from edgernn.export.formats import check_path, check_vectors, encode
 from edgernn.export.proof import Proof, prove
 from edgernn.export.translate import Label, translate
+from edgernn.export.warmup import measure_warmup
 from edgernn.files import draft
 from edgernn.program import Program
 
@@ -51,6 +53,7 @@ def export_model(
     labels: Sequence[str] = (),
     rate_hz: float | None = None,
     meta: Mapping[str, str] | None = None,
+    train_length: int | None = None,
 ) -> ExportResult:
     """Write `module` as a streaming model file, `.onnx` or `.ernn`, and prove that it does what the module does.
 
@@ -58,17 +61,16 @@ def export_model(
     `example` is a tensor, or a tuple of them, as `module(*example)` takes: float32 or integers, a few dozen frames
     or more, one sequence (of a batch only the first). `time_axis` is the position of time in every input, or one
     entry per input; an input without frames (None) is the initial state of a recurrent layer. `rate_hz` is the rate
-    of the input's frames; it, `name`, `model_version`, `labels` and `meta` go into the contract.
+    of the input's frames, `train_length` how many of them the sequences had that the module was trained on; both,
+    `name`, `model_version`, `labels` and `meta` go into the contract.
 
     Raises `UnsupportedError` with module path, operation and remedy for what cannot stream, `ProofError` when the
     stream differs from the module, `ExportError` for anything else. No file is left then.
     """
     path = Path(path)
     check_path(path)
-    training = [item for item in module.modules() if item.training]
-    module.eval()
-    try:
-        source = describe(module, _first_sequence(example, time_axis), time_axis)
+    with in_eval_mode(module):
+        source = describe(module, one_sequence(example, time_axis), time_axis)
         captured = capture(source)
         label = Label(
             name=name or path.name.split(".")[0],
@@ -76,26 +78,36 @@ def export_model(
             labels=labels,
             rate_hz=rate_hz,
             meta=meta or {},
+            train_length=train_length,
         )
         program, places = translate(captured, label)
-        return _write(program, path, lambda file: prove(source, file, places))
+        return _write(program, path, lambda file: (prove(source, file, places), measure_warmup(source, file)))
+
+
+@contextmanager
+def in_eval_mode(module: nn.Module) -> Iterator[None]:
+    """`module` in eval mode within the block, and as it was behind it."""
+    training = [item for item in module.modules() if item.training]
+    module.eval()
+    try:
+        yield
     finally:
         for item in training:
             item.training = True
 
 
-def _write(program: Program, path: Path, check: Callable[[Path], Proof]) -> ExportResult:
-    """Write, prove what was written, write again with the proof in it, and only then give the file its name."""
+def _write(program: Program, path: Path, check: Callable[[Path], tuple[Proof, int | None]]) -> ExportResult:
+    """Write, prove what was written, write again with what was found, and only then give the file its name."""
     with draft(path) as file:
         file.write_bytes(encode(program, path))
-        proof = check(file)
-        proved = replace(program, spec=replace(program.spec, proof=proof.as_dict()))
+        proof, warmup = check(file)
+        proved = replace(program, spec=replace(program.spec, proof=proof.as_dict(), warmup=warmup))
         file.write_bytes(encode(proved, path))
         check_vectors(file)
     return ExportResult(path, proved, proof)
 
 
-def _first_sequence(
+def one_sequence(
     example: torch.Tensor | Sequence[torch.Tensor], time_axis: int | Sequence[int | None]
 ) -> torch.Tensor | Sequence[torch.Tensor]:
     """The example with one sequence of its batch, where time is behind a batch axis."""

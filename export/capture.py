@@ -21,6 +21,8 @@ from torch import fx, nn
 from torch.export.graph_signature import InputKind, OutputKind
 
 from edgernn.errors import ExportError, UnsupportedError
+from edgernn.export.faults import failed_module, first_line, most_repeated, refuse_packed
+from edgernn.export.nodes import op_name
 from edgernn.nn import Recurrent, scan_over_time
 
 Shape = tuple[int, ...]
@@ -201,8 +203,11 @@ def _export(source: Source, length: int) -> torch.export.ExportedProgram:
         with torch.no_grad(), _scanning(source.module):
             return quietly(lambda: torch.export.export(source.module, example, strict=False))  # type: ignore[no-any-return]
     except Exception as error:
+        refuse_packed(source.module, error)
         raise ExportError(
-            f"`torch.export` failed at {length} frames: {_first_line(error)}", hint=_export_hint(str(error))
+            f"`torch.export` failed at {length} frames: {first_line(error)}",
+            place=failed_module(source.module, error),
+            hint=_export_hint(str(error)),
         ) from error
 
 
@@ -225,27 +230,20 @@ def _scanning(module: nn.Module) -> Iterator[None]:
 
 
 def _export_hint(message: str) -> str:
-    if "PackedSequence" in message or ("FakeTensor" in message and "zeros()" in message):
-        return "export the model without pack_padded_sequence: a stream has no padding"
     if "data-dependent" in message or "Could not guard" in message:
         return "the forward branches on values; make it the same operations for every input"
     return "the module must run under torch.export; check `torch.export.export(module, example, strict=False)`"
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return f"{type(error).__name__}: {lines[0]}"
-
-
 def _pair(short: fx.Graph, long: fx.Graph, first: int, second: int) -> dict[str, fx.Node]:
     a, b = list(short.nodes), list(long.nodes)
     if len(a) != len(b) or any(x.target != y.target and x.op == "call_function" for x, y in zip(a, b, strict=False)):
-        place = next((module_path(x) for x, y in zip(a, b, strict=False) if x.target != y.target), "")
+        place, cell = most_repeated(a, b)
         raise UnsupportedError(
             f"the graph changes with the length ({len(a)} nodes at {first} frames, {len(b)} at {second}):"
             " a Python loop over time",
             place=place,
-            hint=LOOP_HINT,
+            hint=f"use `nn.{cell}` in the place of `nn.{cell}Cell`: its weights are the same" if cell else LOOP_HINT,
         )
     return {x.name: y for x, y in zip(a, b, strict=True)}
 
@@ -263,25 +261,6 @@ def _odd_shapes(source: Source, graph: fx.Graph) -> dict[str, Any]:
     if len(other.nodes) != len(graph.nodes):
         return {}
     return {node.name: _shape(twin.meta.get("val")) for node, twin in zip(graph.nodes, other.nodes, strict=True)}
-
-
-def module_path(node: fx.Node) -> str:
-    """Path of the innermost module a node comes from, "" for the outermost."""
-    stack = node.meta.get("nn_module_stack") or {}
-    entry = list(stack.values())[-1] if stack else ("",)
-    return str(entry[0])
-
-
-def op_name(node: fx.Node) -> str:
-    """The operation of a node, as `conv1d.default`."""
-    target = str(node.target)
-    return (
-        target.removeprefix("aten.") if not callable(node.target) or target.startswith("aten.") else _name(node.target)
-    )
-
-
-def _name(target: Any) -> str:
-    return str(getattr(target, "__name__", target))
 
 
 def _stride_bound(graph: fx.Graph, length: int) -> int:

@@ -9,12 +9,23 @@ from __future__ import annotations
 from torch import fx
 
 from edgernn.errors import UnsupportedError
-from edgernn.export.capture import op_name
+from edgernn.export.nodes import op_name
 
 VIEWS = frozenset(
     (
         *("alias", "chunk", "detach", "expand", "flatten", "getitem", "mT", "movedim", "numpy_T", "permute", "reshape"),
-        *("select", "slice", "split", "split_with_sizes", "squeeze", "swapaxes", "t", "transpose", "unbind", "unflatten"),
+        *(
+            "select",
+            "slice",
+            "split",
+            "split_with_sizes",
+            "squeeze",
+            "swapaxes",
+            "t",
+            "transpose",
+            "unbind",
+            "unflatten",
+        ),
         *("unsqueeze", "view", "view_as_complex", "view_as_real", "real", "imag"),
     )
 )

@@ -66,7 +66,7 @@ def prove(source: Source, path: Path, outputs: Sequence[Returned]) -> Proof:
     lengths = []
     wanted, whole_hops = _lengths(model.spec, source.length, random)
     for length in wanted:
-        example = _noise(source, length, random)
+        example = noise(source, length, random)
         whole = _whole(source, example)
         if whole is None:  # the module itself has no result for so short a sequence, or a part of a hop
             wanted += [whole_hops.pop()] if whole_hops else []
@@ -96,7 +96,7 @@ def _lengths(spec: StreamSpec, example: int, random: np.random.Generator) -> tup
     return list(dict.fromkeys(lengths)), [2 * example - behind, -(-short // hop) * hop + behind]
 
 
-def _noise(source: Source, length: int, random: np.random.Generator) -> tuple[torch.Tensor, ...]:
+def noise(source: Source, length: int, random: np.random.Generator) -> tuple[torch.Tensor, ...]:
     """An input like the example: normal numbers of its mean and spread, integers among its own."""
     tensors = list(source.example_of(length))
     for item in source.timed:
@@ -120,26 +120,33 @@ def _whole(source: Source, example: tuple[torch.Tensor, ...]) -> list[Array] | N
     return [leaf.numpy() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
 
 
-def _streamed(
-    model: edgernn.Model, source: Source, example: tuple[torch.Tensor, ...], length: int, random: np.random.Generator
-) -> tuple[dict[str, Array], int]:
+def frames_of(model: edgernn.Model, source: Source, example: tuple[torch.Tensor, ...]) -> dict[str, Array]:
+    """PyTorch's inputs as a stream takes them: by name, `[frames, …frame]`."""
     inputs = {}
     for item, port in zip(source.timed, model.spec.inputs, strict=True):
         whole = np.moveaxis(example[item.position].numpy(), item.axis, 0)
-        inputs[port.name] = whole.reshape(length, *port.frame)
+        inputs[port.name] = whole.reshape(len(whole), *port.frame)
+    return inputs
+
+
+def _streamed(
+    model: edgernn.Model, source: Source, example: tuple[torch.Tensor, ...], length: int, random: np.random.Generator
+) -> tuple[dict[str, Array], int]:
+    inputs = frames_of(model, source, example)
     stream = model.stream()
     stream._padding = float("nan")
     parts, start, hop = [], 0, model.spec.hop
     while start < length:
         size = int(random.integers(1, 3 * hop + 2))
-        parts.append(_named(stream.push({name: array[start : start + size] for name, array in inputs.items()}), model))
+        parts.append(by_name(stream.push({name: array[start : start + size] for name, array in inputs.items()}), model))
         start += size
-    parts.append(_named(stream.flush(), model))
+    parts.append(by_name(stream.flush(), model))
     names = [port.name for port in model.spec.outputs]
     return {name: np.concatenate([part[name] for part in parts]) for name in names}, len(parts) - 1
 
 
-def _named(result: Any, model: edgernn.Model) -> dict[str, Array]:
+def by_name(result: Any, model: edgernn.Model) -> dict[str, Array]:
+    """A stream's result as a dict, also of a single output."""
     return result if isinstance(result, dict) else {model.spec.outputs[0].name: result}
 
 

@@ -29,8 +29,9 @@ from torch import fx
 from edgernn import ops
 from edgernn.errors import ExportError, UnsupportedError
 from edgernn.export.builder import Builder
-from edgernn.export.capture import Captured, module_path, op_name
+from edgernn.export.capture import Captured
 from edgernn.export.in_place import out_of_place, refuse_shared
+from edgernn.export.nodes import module_path, op_name
 from edgernn.export.rules import find_rule, knows_complex
 from edgernn.export.symbols import Const, FinalState, Pad, Shape, StateInput, Symbol, Timed, frame_shape
 from edgernn.program import Array, Op, Timing, Value
@@ -121,6 +122,7 @@ class Translator:
         if name.startswith("_assert"):
             return None
         functional = None if find_rule(name) else out_of_place(name)
+        self._refuse_square(node)
         try:
             if functional is not None:
                 refuse_shared(node)
@@ -170,6 +172,12 @@ class Translator:
             return kind(item, self.name(node)) if isinstance(item, torch.Tensor) else item
 
         return _map(value, const)
+
+    def _refuse_square(self, node: fx.Node) -> None:
+        """Refuse what has time on two axes."""
+        if node.name in self.captured.second and node.graph is self.captured.graphs[0]:
+            for first, second in _pairs(self.captured.shape(node), self.captured.twin_shape(node)):
+                time_axis(first, second, node)
 
     def _refuse_state_inputs(self, symbols: Sequence[Symbol], name: str) -> None:
         if name.split(".")[0] in STATEFUL:
@@ -488,10 +496,9 @@ def hop_of(captured: Captured) -> int:
             continue
         pairs = _pairs(captured.shape(node), captured.twin_shape(node))
         for first, second in pairs:
-            axis = time_axis(first, second, node)
-            if axis is None:
-                continue
-            hop = math.lcm(hop, captured.period(first[axis], second[axis]).numerator)
+            axes = [axis for axis, (a, b) in enumerate(zip(first, second, strict=True)) if a != b]
+            if len(axes) == 1:  # what has more is refused where it is translated
+                hop = math.lcm(hop, captured.period(first[axes[0]], second[axes[0]]).numerator)
     return hop
 
 

@@ -27,6 +27,7 @@ class Label:
     labels: Sequence[str] = ()
     rate_hz: float | None = None  # frames of the inputs per second
     meta: Mapping[str, str] = field(default_factory=dict)
+    train_length: int | None = None  # input frames of the sequences it was trained on
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,19 @@ def translate(captured: Captured, label: Label) -> tuple[Program, list[Returned]
 
     Raises `UnsupportedError` for what cannot stream, with the module's path, the operation and a remedy.
     """
-    hop = hop_of(captured)
-    reserved = frozenset(("output", *(name for name, _ in captured.outputs)))
-    t = Translator(captured, hop, reserved)
+    t = Translator(captured, hop_of(captured), names_of_outputs(captured))
+    run(t)
+    return finish(t, label)
+
+
+def names_of_outputs(captured: Captured) -> frozenset[str]:
+    """What the program's outputs may be called: no other value is."""
+    return frozenset(("output", *(name for name, _ in captured.outputs)))
+
+
+def run(t: Translator) -> None:
+    """Translate the captured graph, node by node."""
+    captured = t.captured
     timed = {item.name: item for item in captured.source.timed}
     for node in captured.graphs[0].nodes:
         if node.op != "placeholder":
@@ -56,6 +67,11 @@ def translate(captured: Captured, label: Label) -> tuple[Program, list[Returned]
         elif node.name in captured.inputs:
             t.env[node] = _input(t, captured, node.name, timed)
     t.run(captured.graphs[0], captured.roots[0])
+
+
+def finish(t: Translator, label: Label) -> tuple[Program, list[Returned]]:
+    """The program of what was translated."""
+    captured, hop = t.captured, t.hop
     results, places = _results(t, captured)
     for name, symbol in results.items():
         t.builder.publish(symbol.value, name)
@@ -68,6 +84,7 @@ def translate(captured: Captured, label: Label) -> tuple[Program, list[Returned]
         model_version=label.model_version,
         labels=tuple(label.labels),
         meta=dict(label.meta),
+        train_length=label.train_length,
         inputs=inputs,
         outputs=outputs,
         states=tuple(t.builder.states),

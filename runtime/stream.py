@@ -124,7 +124,7 @@ class Stream:
 
     def restore(self, saved: bytes) -> None:
         """Back to a saved state. Raises `StateError` when it is damaged or of another model; nothing changes then."""
-        states = [(state.dtype, state.shape) for state in self.spec.states]
+        states = [(state.dtype, state.shape) for state in self._stepper.states()]
         waiting = [(port.dtype, (None, *port.frame)) for port in self.spec.inputs]
         counters, arrays = snapshot.unpack(saved, self.spec.content_sha256, 3, [*states, *waiting])
         steps, held, length = counters

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from torch import nn
 
 from edgernn.commands.quantize import DATA, quantize_options, text
-from edgernn.export import convert_model, export_model
+from edgernn.export import convert_model, export_model, plan_export
 from edgernn.export.checkpoint import fit_weights
 from edgernn.export.source import resolve
 from edgernn.quantize import quantize_model, quantize_module
@@ -21,12 +21,12 @@ from edgernn.spec import StreamSpec
 
 Options = dict[str, Any]
 
-MODULE_OPTIONS = ("weights", "inputs", "time_axis", "name", "model_version", "labels", "rate", "meta")
+MODULE_OPTIONS = ("weights", "inputs", "time_axis", "name", "model_version", "labels", "rate", "train_length", "meta")
 
 
 @click.command("export")
 @click.argument("source", metavar="SRC")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The file to write: .onnx, .ernn.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write: .onnx, .ernn.")
 @click.option("--weights", metavar="F[:KEY]", help="Checkpoint (.pt, .ckpt, .safetensors), and its entry.")
 @click.option("--input", "inputs", multiple=True, metavar="DESC", help="An input, as `float32[1,T,40]`; T is time.")
 @click.option("--time-axis", type=int, help="Position of time in the example.  [default: 1]")
@@ -34,16 +34,18 @@ MODULE_OPTIONS = ("weights", "inputs", "time_axis", "name", "model_version", "la
 @click.option("--model-version", help="The model's version.  [default: 1]")
 @click.option("--labels", metavar="A,B,…|FILE", help="Names of the output's features, or a file with one a line.")
 @click.option("--rate", type=float, metavar="HZ", help="Frames of the input per second.")
+@click.option("--train-length", type=click.IntRange(1), metavar="N", help="Frames of the sequences it was trained on.")
 @click.option("--meta", multiple=True, metavar="K=V", help="Anything else to keep in the file.")
 @click.option("--calibration", metavar="DATA", help=f"Write it in int8, calibrated with {DATA}")
 @quantize_options
+@click.option("--dry-run", is_flag=True, help="Write nothing; say what streams, how late and why, and what does not.")
 @click.option("--json", "as_json", is_flag=True, help="Print the contract as JSON.")
 @click.pass_context
 def command(
     ctx: click.Context,
     /,
     source: str,
-    output: Path,
+    output: Path | None,
     weights: str | None,
     inputs: tuple[str, ...],
     time_axis: int | None,
@@ -51,16 +53,24 @@ def command(
     model_version: str | None,
     labels: str | None,
     rate: float | None,
+    train_length: int | None,
     meta: tuple[str, ...],
     calibration: str | None,
+    dry_run: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Turn a PyTorch module into a streaming model file, and prove it; or an .onnx file of ours into an .ernn.
 
     SRC is `package.module:factory`, whose factory returns the module or (module, example), a .pt2 file, or an .onnx
-    file that this wrote. With --calibration the file is in int8, as by `edgernn quantize`.
+    file that this wrote. With --calibration the file is in int8, as by `edgernn quantize`. With --dry-run no file is
+    written, and the exit status says whether the module streams.
     """
+    if dry_run:
+        _dry_run(ctx, source, inputs, time_axis, as_json)
+        return
+    if output is None:
+        raise click.UsageError("Missing option '-o' / '--output'.", ctx)
     if calibration is None:
         _refuse(ctx, options, "goes with --calibration")
     if source.endswith(".onnx"):
@@ -77,11 +87,20 @@ def command(
             "model_version": model_version or "1",
             "labels": _labels(labels),
             "rate_hz": rate,
+            "train_length": train_length,
             "meta": dict(_pair(item) for item in meta),
         }
         spec = _from_module(module, example, output, calibration, contract, options)
     if as_json:
         click.echo(json.dumps(json.loads(spec.to_json()), indent=2))
+
+
+def _dry_run(ctx: click.Context, source: str, inputs: tuple[str, ...], time_axis: int | None, as_json: bool) -> None:
+    module, example, axes = resolve(source, inputs)
+    plan = plan_export(module, example, time_axis if time_axis is not None else 1 if axes is None else axes)
+    click.echo(json.dumps(plan.as_dict(), indent=2) if as_json else plan.report())
+    if plan.blockers:
+        ctx.exit(1)
 
 
 def _from_file(source: Path, output: Path, calibration: str | None, options: Options) -> StreamSpec:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgernn import ops
 from edgernn.errors import QuantizeError
 from edgernn.export import check_path, encode, export_model, read_program, write_model
 from edgernn.interpret import settled
