@@ -14,7 +14,18 @@ from edgernn.export.capture import op_name
 VIEWS = frozenset(
     (
         *("alias", "chunk", "detach", "expand", "flatten", "getitem", "mT", "movedim", "numpy_T", "permute", "reshape"),
-        *("select", "slice", "split", "split_with_sizes", "squeeze", "swapaxes", "t", "transpose", "unbind", "unflatten"),
+        *(
+            "select",
+            "slice",
+            "split",
+            "split_with_sizes",
+            "squeeze",
+            "swapaxes",
+            "t",
+            "transpose",
+            "unbind",
+            "unflatten",
+        ),
         *("unsqueeze", "view", "view_as_complex", "view_as_real", "real", "imag"),
     )
 )
