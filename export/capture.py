@@ -7,6 +7,7 @@ graphs are compared node by node. A graph that itself changes with the length is
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -200,7 +201,7 @@ def quietly(call: Callable[[], Any]) -> Any:
 def _export(source: Source, length: int) -> torch.export.ExportedProgram:
     example = source.example_of(length)
     try:
-        with torch.no_grad(), _scanning(source.module):
+        with torch.no_grad(), _scanning(source.module), _without_trace():
             return quietly(lambda: torch.export.export(source.module, example, strict=False))  # type: ignore[no-any-return]
     except Exception as error:
         refuse_packed(source.module, error)
@@ -209,6 +210,17 @@ def _export(source: Source, length: int) -> torch.export.ExportedProgram:
             place=failed_module(source.module, error),
             hint=_export_hint(str(error)),
         ) from error
+
+
+@contextmanager
+def _without_trace() -> Iterator[None]:
+    """torch writes a failure's whole trace to its log, beside the exception that says the same."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 @contextmanager

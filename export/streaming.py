@@ -369,10 +369,12 @@ class Translator:
                 f"values with {' and '.join(map(str, sorted(rates)))} input frames per frame meet",
                 hint="bring both to one rate before they meet",
             )
-        if len({symbol.axis is None for symbol in settled}) > 1:
+        newest = [symbol for symbol in settled if symbol.axis is None]
+        if 0 < len(newest) < len(settled):
             raise UnsupportedError(
-                "a value of every frame meets the newest frame of the whole sequence, which a stream doesn't have yet",
-                hint="use a running value (cumsum), or a state: `edgernn.nn.Recurrent(cell)`",
+                f"a value of every frame meets `{newest[0].value}`, the newest frame or what the whole sequence was"
+                " pooled to, which a stream doesn't have yet",
+                hint="use a running value (cumsum), a state: `edgernn.nn.Recurrent(cell)`; of decibels `top_db=None`",
             )
         latest = max(symbol.timing.delay for symbol in settled)
         return [self.delay(symbol, latest - symbol.timing.delay) for symbol in settled]

@@ -11,9 +11,11 @@ from torch.nn import functional
 
 from edgernn.nn import LogMel, Recurrent
 
-from cells import EMA, LayerNormLSTM
+import networks
+import spellings
+from cells import EMA, DiagonalSSM, FastGRNN, LayerNormLSTM, MinGRU, PeepholeLSTM, ResetBeforeGRU
 
-FEATURES, HIDDEN, FRAMES = 8, 16, 24
+FEATURES, HIDDEN, FRAMES = networks.FEATURES, networks.HIDDEN, 24
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,14 @@ class Family:
     time_axis: int = 1
     hop: int = 1
     delay: int = 0
+    whole_hops: bool = False  # the module takes no other lengths
 
     def build(self) -> tuple[nn.Module, Tensor | tuple[Tensor, ...]]:
         """The module in eval mode, with weights and running statistics that are not trivial, and its example."""
         torch.manual_seed(len(self.name))
         module = self.make().eval()
         for item in module.modules():
-            if isinstance(item, nn.BatchNorm1d):
+            if isinstance(item, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 assert item.running_mean is not None
                 assert item.running_var is not None
                 item.running_mean.normal_()
@@ -301,6 +304,7 @@ FAMILIES = (
         lambda: Lambda(_stacked, gru=nn.GRU(3 * FEATURES, HIDDEN, batch_first=True)),
         frames,
         hop=3,
+        whole_hops=True,
     ),
     Family("STFT, cumulative mean", lambda: Spectral(center=False), audio, hop=16, delay=3),
     Family("STFT centred, reflect", lambda: Spectral(center=True), audio, hop=16, delay=2),
@@ -320,6 +324,82 @@ FAMILIES = (
         frames,
         delay=2,
     ),
+    Family("Recurrent(GRU with reset before)", lambda: Recurrent(ResetBeforeGRU(FEATURES, HIDDEN)), frames),
+    Family("Recurrent(LSTM with peepholes)", lambda: Recurrent(PeepholeLSTM(FEATURES, HIDDEN)), frames),
+    Family("step of FastGRNN", lambda: FastGRNN(FEATURES, HIDDEN), frames),
+    Family("step of minGRU", lambda: MinGRU(FEATURES, HIDDEN), frames),
+    Family(
+        "diagonal state-space layer, Linear",
+        lambda: Lambda(lambda m, x: m.out(m.ssm(x)), ssm=Recurrent(DiagonalSSM(FEATURES)), out=nn.Linear(FEATURES, 5)),
+        frames,
+    ),
+    Family("CRNN 2d causal, strided, depthwise", lambda: networks.CRNN2d(causal=True), frames, hop=2),
+    Family("CRNN 2d symmetric, strided, depthwise", lambda: networks.CRNN2d(causal=False), frames, hop=2, delay=2),
+    Family("Conv2d, time last, max pooling", networks.TimeLast2d, frames, delay=2),
+    Family("Conv2d per video frame, LSTM", networks.Video, lambda: torch.randn(1, FRAMES, 3, 8, 8)),
+    Family(
+        "Conv1d over features",
+        lambda: Lambda(
+            lambda m, x: torch.tanh(m.conv(x.reshape(-1, 2, FEATURES // 2))).reshape(1, x.shape[1], -1),
+            conv=nn.Conv1d(2, 3, 3, stride=2, padding=1),
+        ),
+        frames,
+    ),
+    Family("max and mean pooling over time", networks.Pooled, frames, hop=4, delay=1),
+    Family("mean pooling over time and features", networks.PooledBoth, frames, delay=1),
+    Family("statistics pooling since reset", networks.StatisticsPooling, frames, hop=2, delay=1),
+    Family("extremes and sums since reset", networks.Extremes, frames, delay=1),
+    Family("transposed convolutions", networks.Vocoder, frames, delay=6),
+    Family("rate up, down and up", networks.UpThenDown, frames, delay=4),
+    Family("autoencoder over time and features", networks.Transposed2d, frames, hop=2, delay=1),
+    Family("blocks of audio", networks.Blocks, lambda: torch.randn(1, 320), hop=16, whole_hops=True),
+    Family("STFT, mask by GRU, ISTFT", lambda: networks.Enhancer("mask"), audio, hop=16, delay=64),
+    Family("STFT, complex mask, ISTFT", lambda: networks.Enhancer("complex", length=True), audio, hop=16, delay=64),
+    Family(
+        "STFT, angles, ISTFT not centred",
+        lambda: networks.Enhancer("angle", 64, 24, center=False),
+        lambda: torch.randn(1, 640),
+        hop=24,
+        delay=48,
+    ),
+    Family("MFCC of decibels", lambda: networks.MFCC(log_mels=False, top_db=None), audio, hop=16, delay=2),
+    Family("MFCC of log mels", lambda: networks.MFCC(log_mels=True, top_db=None), audio, hop=16, delay=2),
+    Family("BiLSTM over frequency", lambda: networks.FrequencyLSTM(bidirectional=True, num_layers=2), frames),
+    Family(
+        "BiGRU over frequency, final states",
+        lambda: networks.FrequencyLSTM(nn.GRU, bidirectional=True, final=True),
+        frames,
+    ),
+    Family("RNN over frequency", lambda: networks.FrequencyLSTM(nn.RNN, nonlinearity="relu", bias=False), frames),
+    Family("dual path over frequency and time", networks.DualPath, frames, delay=1),
+    Family(
+        "U-Net, joined skips", lambda: networks.UNet(crop=False, join=True), frames, hop=4, whole_hops=True, delay=7
+    ),
+    Family(
+        "U-Net, added skips, cropped",
+        lambda: networks.UNet(crop=True, join=False),
+        frames,
+        hop=4,
+        whole_hops=True,
+        delay=7,
+    ),
+    Family("U-Net 2d with a GRU", networks.UNet2d, frames, hop=4, delay=7, whole_hops=True),
+    Family("TCN with weight norm", networks.WeightNormTCN, frames),
+    Family("deep stack of GRU, LSTM and RNN", networks.Depth, frames),
+    Family("conditioned by a constant", networks.Conditioned, frames),
+    Family("activations in place", networks.InPlace, frames, delay=1),
     Family("keyword net on raw audio", KeywordNet, lambda: torch.randn(1, 1600), hop=160),
 )
-BY_NAME = {family.name: family for family in FAMILIES}
+# every operation in every spelling that a graph may hold it in; what they compute is of no use
+SPELLINGS = (
+    Family("spellings: arithmetic", lambda: Lambda(spellings.arithmetic, slope=nn.PReLU(FEATURES)), frames),
+    Family("spellings: functions", lambda: Lambda(spellings.functions), frames),
+    Family("spellings: comparisons", lambda: Lambda(spellings.comparisons), frames),
+    Family("spellings: shapes", lambda: Lambda(spellings.shapes), frames),
+    Family("spellings: constants", lambda: Lambda(spellings.constants), frames),
+    Family("spellings: products", lambda: Lambda(spellings.products, out=nn.Linear(FEATURES, FEATURES)), frames),
+    Family("spellings: deviations", lambda: Lambda(spellings.deviations), frames),
+    Family("spellings: complex values", lambda: Lambda(spellings.complex_values), frames),
+)
+ALL = (*FAMILIES, *SPELLINGS)
+BY_NAME = {family.name: family for family in ALL}

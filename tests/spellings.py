@@ -15,7 +15,7 @@ def arithmetic(m: nn.Module, x: Tensor) -> Tensor:
     y = y + aten.rsub.Scalar(x, 1.0) + aten.rsub.Tensor(x, y) + aten.pow.Scalar(2.0, x)
     y = y + aten.pow.Tensor_Tensor(x.abs() + 1, x) - (-x) * aten.square(x)
     y = torch.maximum(y, x) + torch.minimum(y, aten.clamp_min(x, -0.5)) + aten.clamp_max(x, 0.5)
-    return y + functional.hardtanh(x) + functional.relu6(x) + m.slope(x)  # type: ignore[operator]
+    return y + functional.hardtanh(x) + functional.relu6(x) + m.slope(x.transpose(1, 2)).transpose(1, 2)  # type: ignore[operator]
 
 
 def functions(m: nn.Module, x: Tensor) -> Tensor:
@@ -34,7 +34,13 @@ def comparisons(m: nn.Module, x: Tensor) -> Tensor:
     other = torch.logical_or(x >= y, ~(x == y)) & torch.logical_and(x != y, torch.logical_not(x != 0.25)) | (x > 1)
     other = aten.bitwise_or.Tensor(aten.bitwise_and.Tensor(other, some), x > 2)
     chosen = torch.where(some, x, 0.5) + torch.where(other, 2.0, y) + x.masked_fill(other, -1.0)
-    return chosen + torch.where(some, x, y) + some.float() + other.type_as(x) + (x > 0).to(x.device).to(torch.float32)
+    return (
+        chosen
+        + torch.where(some, x, y)
+        + some.float()
+        + other.type_as(x)
+        + aten.to.device(x > 0, x.device, torch.float32)
+    )
 
 
 def shapes(m: nn.Module, x: Tensor) -> Tensor:
@@ -75,5 +81,13 @@ def deviations(m: nn.Module, x: Tensor) -> Tensor:
     """Sums, means, extremes and deviations of features."""
     y = x.unflatten(-1, (2, 4))
     parts = [x.sum(-1), x.std(-1), x.var(-1), y.mean((2, 3)), y.amax((2, 3)), y.amin(-1).sum(-1), aten.std.dim(x, [-1])]
-    parts += [aten.var.dim(x, [-1], False), x.max(-1).values, x.min(-1)[0]]
+    parts += [aten.var.dim(x, [-1], False), x.max(-1).values, x.min(-1)[0], torch.var(x, -1, correction=2)]
+    parts += [torch.std(x, -1, correction=0), torch.max(x[..., 0], x[..., 1]), torch.min(x[..., 2], x[..., 3])]
     return torch.stack(parts, -1)
+
+
+def complex_values(m: nn.Module, x: Tensor) -> Tensor:
+    """Complex arithmetic on pairs of features; x [batch, time, 8]."""
+    z = torch.view_as_complex(x.unflatten(-1, (4, 2)))
+    y = z * z.conj() + aten.conj_physical(z) * (2 + 1j) - (-z) / (x[..., :4].abs() + 1) + z.resolve_conj() * 0.5
+    return torch.view_as_real(y).flatten(-2) + torch.cat([y.real, y.imag], -1)

@@ -24,7 +24,10 @@ from conftest import Exporter
 from families import BY_NAME
 
 PARAMS = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in BY_NAME]
-NOTHING = ("GRU, learned initial state", "element-wise mix", "Recurrent(EMA)")  # without one integer operation
+# without one integer operation
+NOTHING = ("GRU, learned initial state", "element-wise mix", "Recurrent(EMA)")
+NOTHING += tuple(f"spellings: {kind}" for kind in ("arithmetic", "functions", "comparisons", "shapes"))
+NOTHING += ("spellings: constants", "spellings: deviations", "spellings: complex values")
 LEAST_DB = 28.0  # of every output of every family, random weights and normal input
 
 

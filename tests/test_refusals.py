@@ -16,6 +16,7 @@ from edgernn.export import export_model
 from edgernn.export.rules import find_rule, rule_names
 
 from families import FEATURES, Lambda, frames
+from networks import MFCC
 
 
 class CellLoop(nn.Module):
@@ -46,6 +47,12 @@ class Packed(nn.Module):
         return nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], batch_first=True)[0]
 
 
+def changed_part(m: nn.Module, x: Tensor) -> Tensor:
+    y = x * 2
+    y[:, :, 0] += 1
+    return y
+
+
 def attention(m: nn.Module, x: Tensor) -> Tensor:
     return torch.softmax(x @ x.transpose(1, 2), -1) @ x
 
@@ -64,13 +71,33 @@ REFUSED: list[tuple[str, Callable[[], nn.Module], list[str]]] = [
     ("attention", lambda: Lambda(attention), ["matmul", "every frame with every frame"]),
     ("norm over time", lambda: Lambda(lambda m, x: m.norm(x.transpose(1, 2)), norm=nn.InstanceNorm1d(FEATURES)),
      ["instance_norm", "all frames"]),
+    ("group norm over time", lambda: Lambda(lambda m, x: m.norm(x.transpose(1, 2)), norm=nn.GroupNorm(2, FEATURES)),
+     ["group_norm", "all frames"]),
+    ("decibels below the loudest", lambda: Lambda(lambda m, x: m.front(x[:, :, 0]), front=MFCC(
+        8, 4, log_mels=False, top_db=80.0
+    )), ["decibels", "top_db=None"]),
+    ("a part changed in place", lambda: Lambda(changed_part), ["add_", "in place", "out of place"]),
+    ("adaptive pooling of time", lambda: Lambda(lambda m, x: functional.adaptive_avg_pool1d(x.transpose(1, 2), 3)),
+     ["adaptive_avg_pool1d", "whole sequence", "AvgPool1d"]),
+    ("mean without the padding", lambda: Lambda(
+        lambda m, x: functional.avg_pool1d(x.transpose(1, 2), 3, 1, 1, count_include_pad=False)
+    ), ["avg_pool1d", "count_include_pad=True"]),
+    ("an angle itself", lambda: Lambda(lambda m, x: torch.stft(
+        x[:, :, 0], 8, 4, window=torch.ones(8), center=False, return_complex=True
+    ).angle() + 1), ["add", "angle"]),
+    ("rates that do not divide", lambda: Lambda(
+        lambda m, x: m.down(x.transpose(1, 2).repeat_interleave(3, -1)), down=nn.Conv1d(FEATURES, 2, 2, stride=2)
+    ), ["conv1d", "one of 2 frames where 3 come at a time"]),
+    ("projection over a feature axis", lambda: Lambda(
+        lambda m, x: m.rnn(x.reshape(-1, FEATURES // 2, 2))[0], rnn=nn.LSTM(2, 4, proj_size=2, batch_first=True)
+    ), ["lstm", "proj_size"]),
     ("linear over time", lambda: Lambda(lambda m, x: m.fc(x.transpose(1, 2)), fc=nn.Linear(24, 4)), ["torch.export"]),
     ("reshape mixing time", lambda: Lambda(lambda m, x: x.transpose(1, 2).reshape(1, -1, FEATURES)), ["mixes frames"]),
     ("recurs over features", lambda: Lambda(
         lambda m, x: m.gru(x.transpose(1, 2).reshape(1, FEATURES, -1)[:, :, :4])[0], gru=nn.GRU(4, 4, batch_first=True)
     ), ["at a fixed place"]),
     ("first frame", lambda: Lambda(lambda m, x: x[:, 0]), ["frame 0", "newest"]),
-    ("frames joined in time", lambda: Lambda(lambda m, x: torch.cat([x, x], 1)), ["higher rate"]),
+    ("frames joined in time", lambda: Lambda(lambda m, x: torch.cat([x, x], 1)), ["joins values along time"]),
     ("replicate padding", lambda: Lambda(lambda m, x: functional.pad(x.transpose(1, 2), (3, 0), "replicate")),
      ["replicate", "zeros"]),
     ("a table with a row per frame", lambda: Lambda(lambda m, x: x + torch.randn(1, 24, FEATURES)), []),

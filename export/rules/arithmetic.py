@@ -58,7 +58,9 @@ BINARY = {
     "minimum": "min",
     "mul": "mul",
 }
-_OF_TENSORS = ("logical_and", "logical_or", "maximum", "minimum")  # which have no overload for numbers
+# which have no overload for numbers, or none that a graph holds
+_OF_TENSORS = dict.fromkeys(("logical_and", "logical_or", "maximum", "minimum"), ("default",))
+_OF_TENSORS |= dict.fromkeys(("__and__", "__or__", "bitwise_and", "bitwise_or"), ("Tensor",))
 Operand = Timed | Const | Number
 
 
@@ -150,7 +152,7 @@ for _name, _kind in UNARY.items():
     if _name != "abs":
         rule(f"{_name}.default", complex=_kind in ("cos", "sin", "exp", "neg"))(_unary_rule(_kind))
 for _name, _kind in BINARY.items():
-    for _overload in ("default",) if _name in _OF_TENSORS else ("Tensor", "Scalar"):
+    for _overload in _OF_TENSORS.get(_name, ("Tensor", "Scalar")):
         rule(f"{_name}.{_overload}", complex=_kind in ("mul", "div"))(_binary_rule(_kind))
 
 
@@ -213,6 +215,12 @@ def power_of(t: Translator, node: fx.Node, base: Operand, exponent: Operand) -> 
 def square(t: Translator, node: fx.Node, x: Timed) -> Timed:
     """x squared."""
     return power(t, node, x, 2)
+
+
+@rule("max.other", "min.other")
+def extreme_of_two(t: Translator, node: fx.Node, a: Operand, b: Operand) -> Timed:
+    """The larger or smaller of two values."""
+    return binary(t, node, str(node.target).split(".")[1], *promote(t, node, a, b))
 
 
 @rule("relu6.default")

@@ -76,7 +76,7 @@ def polar(t: Translator, node: fx.Node, size: Timed, angle: Timed) -> Timed:
     return times(t, node, replace(angle, angle=False), size)
 
 
-@rule("conj.default", "_conj.default", "conj_physical.default", complex=True)
+@rule("_conj.default", "conj_physical.default", complex=True)
 def conjugate(t: Translator, node: fx.Node, x: Timed) -> Timed:
     """The imaginary part's sign changed."""
     refuse_angle(x)
@@ -121,6 +121,9 @@ def binary(t: Translator, node: fx.Node, kind: str, a: Operand, b: Operand) -> T
         return _by_element(t, node, "div", a, b)
     if kind in ("add", "sub") and is_complex(a) and is_complex(b):
         return _by_element(t, node, kind, a, b)
+    for item in (a, b):
+        if isinstance(item, Timed):
+            refuse_angle(item)
     raise UnsupportedError(f"`{kind}` of a complex value and another", hint="write it with real and imaginary parts")
 
 

@@ -211,7 +211,7 @@ def index_select(t: Translator, node: fx.Node, x: Timed, dim: int, index: Const)
     return t.result(node, t.add(ops.Gather, t.name(node), x.timing, x=x.value, index=name, axis=x.dim(dim)), x)
 
 
-@rule("expand.default")
+@rule("expand.default", "expand_as.default")
 def expand(t: Translator, node: fx.Node, x: Timed | Const, *_: Any) -> Timed:
     """Axes of size 1 repeated; new axes in front. A constant may have the length of a sequence then."""
     if isinstance(x, Const):

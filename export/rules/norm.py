@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from torch import fx
@@ -81,10 +82,60 @@ def batch_norm(
     return t.result(node, value, x)
 
 
-@rule("group_norm.default", "instance_norm.default", "linalg_vector_norm.default")
+@rule("instance_norm.default")
 def refuse_norm(t: Translator, node: fx.Node, x: Timed, *_: Any, **__: Any) -> Timed:
-    """Group and instance norm take statistics over all frames."""
+    """Instance norm takes statistics over all frames."""
     raise UnsupportedError(WHOLE, hint=WHOLE_HINT)
+
+
+@rule("group_norm.default")
+def group_norm(
+    t: Translator,
+    node: fx.Node,
+    x: Timed,
+    groups: int,
+    weight: Const | None = None,
+    bias: Const | None = None,
+    eps: float = 1e-5,
+    *_: Any,
+) -> Timed:
+    """Over groups of channels and all their elements, of each frame by itself: `[batch * time, channels, …]`."""
+    x = t.settle(x)
+    if x.axis is not None and x.axis > 0:
+        raise UnsupportedError(WHOLE, hint=WHOLE_HINT)
+    full, name = t.builder.shape(x.value), t.name(node)
+    first = x.dim(1)
+    shape = (*full[:first], groups, math.prod(full[first:]) // groups)
+    rows = t.add(ops.Reshape, f"{name}.groups", x.timing, x=x.value, shape=shape)
+    value = t.add(ops.LayerNorm, name, x.timing, x=rows, axes=1, eps=eps)
+    value = t.add(ops.Reshape, f"{name}.channels", x.timing, x=value, shape=full)
+    for item, kind in ((weight, "mul"), (bias, "add")):
+        if item is not None:
+            column = Const(item.tensor.reshape(-1, *[1] * (len(full) - first - 1)), f"{item.name}.column")
+            value = t.add(ops.Binary, f"{name}.{kind}", x.timing, a=value, b=t.constant(column), kind=kind)
+    return t.result(node, value, x)
+
+
+@rule("linalg_vector_norm.default")
+def vector_norm(
+    t: Translator,
+    node: fx.Node,
+    x: Timed,
+    order: float = 2,
+    dims: list[int] | None = None,
+    keepdim: bool = False,
+    **_: Any,
+) -> Timed:
+    """The length of each frame's features, as `F.normalize` takes it."""
+    x = t.settle(x)
+    axes = tuple(sorted(x.dim(dim) for dim in (dims if dims is not None else range(len(x.shape)))))
+    if 0 in axes:
+        raise UnsupportedError(WHOLE, hint=WHOLE_HINT)
+    if order != 2:
+        raise UnsupportedError(f"a norm of order {order} has no rule", hint="write it with abs, pow and sum")
+    square = t.add(ops.Binary, t.name(node, "square"), x.timing, a=x.value, b=x.value, kind="mul")
+    total = t.add(ops.Reduce, t.name(node, "sum"), x.timing, x=square, kind="sum", axes=axes, keepdims=keepdim)
+    return t.result(node, t.add(ops.Unary, t.name(node), x.timing, x=total, kind="sqrt"), x)
 
 
 @rule("softmax.int", "log_softmax.int")

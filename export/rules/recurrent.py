@@ -40,12 +40,6 @@ def lstm(
     return _Stack(t, node, x, states, *arguments).build(ops.LSTM)
 
 
-@rule("gru.data", "lstm.data", "rnn_tanh.data", "rnn_relu.data")
-def packed(t: Translator, node: fx.Node, *_: Any) -> Timed:
-    """A packed sequence."""
-    raise UnsupportedError("takes a PackedSequence", hint="export without packing: a stream has no padding")
-
-
 class _Stack:
     """The layers of one recurrent module, over time or over a feature axis of each frame."""
 
@@ -69,7 +63,8 @@ class _Stack:
         self.over_time = x.axis == over
         if self.over_time and bidirectional:
             raise UnsupportedError("is bidirectional: its backward half needs the future", hint=BIDIRECTIONAL_HINT)
-        if not self.over_time and (x.axis is None or x.axis == 2 or len(x.shape) != 3):
+        # over an axis of one element nothing recurs: that is time-major by mistake
+        if not self.over_time and (x.axis in (None, 2) or len(x.shape) != 3 or x.shape[over] == 1):
             raise UnsupportedError(
                 "recurs over an axis that is not time",
                 hint="check batch_first, or transpose so that time is the axis it recurs over",
