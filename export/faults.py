@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from torch import fx, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from edgernn.errors import UnsupportedError
 from edgernn.export.nodes import module_path, op_name
@@ -25,12 +26,12 @@ def failed_module(module: nn.Module, error: Exception) -> str:
 
 def refuse_packed(module: nn.Module, error: Exception) -> None:
     """Raise `UnsupportedError` when the error comes from packing a batch of padded sequences."""
-    called = [frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)]
-    name = next((name for name in called if name in ("pack_padded_sequence", "pack_sequence")), "")
-    if name:
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    packing = any(frame.f_code.co_name in ("pack_padded_sequence", "pack_sequence") for frame in frames)
+    if packing or any(isinstance(item, PackedSequence) for frame in frames for item in frame.f_locals.values()):
         raise UnsupportedError(
             "takes a PackedSequence",
-            place=", ".join(filter(None, (failed_module(module, error) or "`forward`", f"`{name}`"))),
+            place=f"{failed_module(module, error) or '`forward`'}, `pack_padded_sequence`",
             hint="export without packing, `self.rnn(x)`: one sequence at a time has no padding to skip",
         ) from error
 

@@ -520,7 +520,7 @@ def time_axis(first: Shape, second: Shape, node: fx.Node) -> int | None:
         raise UnsupportedError(
             "relates every frame with every frame",
             place=_place(node),
-            hint="attention over the whole sequence needs the future; use a recurrent layer over time",
+            hint="use a recurrent layer; `--mode window:N` takes the sequence in pieces of N frames, each as a whole",
         )
     return axes[0] if axes else None
 

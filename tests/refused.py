@@ -169,3 +169,18 @@ class Seq2Seq(nn.Module):
 def example() -> Tensor:
     """`[batch, time, features]`."""
     return torch.randn(1, 24, FEATURES)
+
+
+WINDOW = "--mode window:N"
+REFUSED = (
+    Refused("BiLSTM tagger", Tagger, "`encoder`, `lstm`", "bidirectional", "--lookahead N"),
+    Refused("packed batch", Packed, "`rnn`, `pack_padded_sequence`", "PackedSequence", "without packing"),
+    Refused("loop over nn.LSTMCell", CellLoop, "`cell`, `lstm_cell`", "Python loop over time", "`nn.LSTM`"),
+    Refused("loop over a cell of one's own", OwnCell, "`decay`, `sigmoid`", "Python loop over time", "Recurrent(cell)"),
+    Refused("attention pooling", AttentionPooling, "`forward`, `softmax`", "all frames", WINDOW),
+    Refused("LSTM autoencoder", Autoencoder, "`forward`, `repeat`", "newest frame", WINDOW),
+    Refused("normalized utterances", Normalized, "`norm`, `instance_norm`", "all frames", "cumsum"),
+    Refused("self-attention", Transformer, "`attention`, `scaled_dot_product_attention`", "all frames", WINDOW),
+    Refused("GRU on the reversed sequence", BothWays, "`forward`, `flip`", "time backwards", WINDOW),
+    Refused("learned positions", Seq2Seq, "`forward`, `slice`", "`positions`", "torch.arange"),
+)

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import refused
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from edgernn.errors import EdgeRNNError, ExportError, UnsupportedError
-from edgernn.export import export_model
+from edgernn.export import export_model, plan_export
 from edgernn.export.rules import find_rule, rule_names
 
 from families import FEATURES, Lambda, frames
@@ -62,7 +63,7 @@ REFUSED: list[tuple[str, Callable[[], nn.Module], list[str]]] = [
     ("inside a module", lambda: Lambda(lambda m, x: m.enc(x), enc=nn.Sequential(
         nn.Linear(FEATURES, 4), nn.LSTM(4, 4, batch_first=True, bidirectional=True)
     )), ["`enc.1`, `lstm`", "bidirectional"]),
-    ("Python loop", CellLoop, ["changes with the length", "Recurrent(cell)"]),
+    ("Python loop", CellLoop, ["`cell`, `gru_cell`", "changes with the length", "`nn.GRU`"]),
     ("packed sequence", Packed, ["pack_padded_sequence"]),
     ("softmax over time", lambda: Lambda(lambda m, x: x.softmax(1)), ["softmax", "all frames", "dim=-1"]),
     ("flip of time", lambda: Lambda(lambda m, x: x.flip(1)), ["flip", "backwards"]),
@@ -171,3 +172,44 @@ def test_rules_are_found_by_name() -> None:
     assert find_rule("gru.input") is not None
     assert find_rule("no.such") is None
     assert len(rule_names()) > 100
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in refused.REFUSED])
+def test_modules_that_users_bring(case: refused.Refused) -> None:
+    """A dry run names the module, the operation and a remedy."""
+    plan = plan_export(case.make(), refused.example())
+    assert plan.spec is None
+    first = plan.blockers[0]
+    assert first.place == case.place
+    assert case.cause in first.cause
+    assert case.hint in first.hint
+    assert f"blocks: {first.place}: {first.cause}" in plan.report()
+
+
+def test_all_that_blocks_is_found() -> None:
+    """Behind what blocks, the others are looked at too; what streams is told with its delay and its states."""
+    module = Lambda(
+        lambda m, x: m.gru(m.lstm(m.conv(x.transpose(1, 2)).transpose(1, 2).softmax(1))[0])[0].flip(1),
+        conv=nn.Conv1d(FEATURES, 4, 5, padding=2),
+        lstm=nn.LSTM(4, 4, batch_first=True, bidirectional=True),
+        gru=nn.GRU(8, 4, batch_first=True),
+    )
+    plan = plan_export(module, frames())
+    assert [item.place for item in plan.blockers] == ["`forward`, `softmax`", "`lstm`, `lstm`", "`forward`, `flip`"]
+    assert [(step.path, step.delay) for step in plan.steps if step.delay] == [("conv", 2)]
+    assert [step.states for step in plan.steps if step.path == "gru" and step.states] == [("state.gru.l0.h",)]
+
+
+def test_plan_of_what_streams() -> None:
+    """Delays are said where they arise, also those of branches that wait; they sum up to the contract's."""
+    module = Lambda(
+        lambda m, x: m.gru(x + m.conv(x.transpose(1, 2)).transpose(1, 2))[0],
+        conv=nn.Conv1d(FEATURES, FEATURES, 7, padding=3),
+        gru=nn.GRU(FEATURES, 4, batch_first=True),
+    )
+    plan = plan_export(module, frames())
+    assert plan.blockers == ()
+    assert plan.spec is not None
+    assert sum(step.delay for step in plan.steps) == plan.spec.delay == 3
+    assert plan.report().startswith("streams: hop 1, delay 3 output frames, latency 3 input frames\n")
+    assert "`conv`, `conv1d` is 3 input frames late" in plan.report()

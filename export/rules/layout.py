@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from edgernn.export.streaming import Translator
 
 
+SPREADS = "spreads the newest frame over the whole sequence"
+IN_WINDOWS = "`--mode window:N` takes the sequence in pieces of N frames, each as a whole"
+
+
 def reshape_value(t: Translator, name: str, value: str, shape: Shape, timing: Timing) -> str:
     """A value as `shape`: itself where it has that shape, and one reshape where several follow each other."""
     earlier = t.builder.producer(value)
@@ -127,13 +131,18 @@ def _order(node: fx.Node, rank: int, arguments: tuple[Any, ...]) -> list[int]:
 def slice_(
     t: Translator,
     node: fx.Node,
-    x: Timed,
+    x: Timed | Const,
     dim: int = 0,
     start: int | None = None,
     end: int | None = None,
     step: int = 1,
 ) -> Timed:
     """A part of an axis. Over time: all but some frames at the ends, every k-th frame, or the newest."""
+    if isinstance(x, Const):
+        raise UnsupportedError(
+            f"takes as many values of `{x.name}` as the sequence has frames",
+            hint=f"a stream has no last frame: compute what depends on a frame's index with torch.arange; {IN_WINDOWS}",
+        )
     size, axis = x.shape[dim], x.axis
     begin, stop, _ = slice(start, end).indices(size)
     if axis is None or dim % len(x.shape) != axis:
@@ -219,9 +228,7 @@ def expand(t: Translator, node: fx.Node, x: Timed | Const, *_: Any) -> Timed:
     x = t.settle(x)
     shape, axis = t.shape(node), t.axis(node)
     if x.axis is None and axis is not None:
-        raise UnsupportedError(
-            "spreads the newest frame over the whole sequence", hint="a stream doesn't have the newest frame yet"
-        )
+        raise UnsupportedError(SPREADS, hint=f"a stream doesn't have the newest frame yet; {IN_WINDOWS}")
     frames, missing = t.frames(x.timing), len(shape) - len(x.shape)
     present = t.builder.shape(x.value)
     value = reshape_value(t, t.name(node, "rank"), x.value, (frames, *[1] * missing, *present[1:]), x.timing)
@@ -252,6 +259,8 @@ def repeat(t: Translator, node: fx.Node, x: Timed | Const, times: Sequence[int])
         features = [1 if index == axis else count for index, count in enumerate(times)]
         return _every_frame(t, node, Const(x.tensor.repeat(features), f"{x.name}.repeated"))
     x, missing = t.settle(x), len(times) - len(x.shape)
+    if x.axis is None and t.axis(node) is not None:
+        raise UnsupportedError(SPREADS, hint=f"a stream doesn't have the newest frame yet; {IN_WINDOWS}")
     if missing or (x.axis is not None and times[x.axis] != 1):
         raise UnsupportedError("repeats the sequence", hint="repeat features, or each frame: repeat_interleave")
     value = x.value

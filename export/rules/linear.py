@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import fx
 
 from edgernn import ops
 from edgernn.errors import UnsupportedError
 from edgernn.export.rules import rule
-from edgernn.export.rules.layout import reshape_value
+from edgernn.export.rules.layout import IN_WINDOWS, reshape_value
 from edgernn.export.symbols import Const, Timed
 
 if TYPE_CHECKING:
     from edgernn.export.streaming import Translator
 
 OVER_TIME = "sums over all frames of the sequence"
-OVER_TIME_HINT = "attention over the whole sequence needs the future; use a recurrent layer or a causal convolution"
+OVER_TIME_HINT = f"use a recurrent layer or a causal convolution; {IN_WINDOWS}"
 
 
 @rule("linear.default")
@@ -66,6 +66,12 @@ def matmul(t: Translator, node: fx.Node, a: Timed | Const, b: Timed | Const) -> 
         if len(item.shape) != rank or rank < 3:
             raise UnsupportedError("multiplies values of different rank", hint="bring both to one rank: unsqueeze")
     return t.result(node, t.add(ops.MatMul, t.name(node), t.meet((a, b)), a=a.value, b=b.value), a)
+
+
+@rule("scaled_dot_product_attention.default")
+def attention(t: Translator, node: fx.Node, q: Timed, *_: Any, **__: Any) -> Timed:
+    """Attention between frames."""
+    raise UnsupportedError("attends to all frames of the sequence", hint=OVER_TIME_HINT)
 
 
 def _times_constant(t: Translator, node: fx.Node, x: Timed, matrix: Const) -> Timed:

@@ -10,13 +10,14 @@ from torch import fx
 from edgernn import ops
 from edgernn.errors import UnsupportedError
 from edgernn.export.rules import rule
+from edgernn.export.rules.layout import IN_WINDOWS
 from edgernn.export.symbols import Const, Timed
 
 if TYPE_CHECKING:
     from edgernn.export.streaming import Translator
 
 WHOLE = "normalises over all frames of the sequence"
-WHOLE_HINT = "normalise each frame over its features (nn.LayerNorm), or by a running value (cumsum, Recurrent)"
+WHOLE_HINT = f"normalise each frame over its features (nn.LayerNorm), or by a running value (cumsum); {IN_WINDOWS}"
 
 
 @rule("layer_norm.default")
@@ -144,6 +145,6 @@ def softmax(t: Translator, node: fx.Node, x: Timed, dim: int, dtype: Any = None)
     x = t.settle(x)
     axis = x.dim(dim)
     if axis == 0:
-        raise UnsupportedError(WHOLE, hint="take the softmax over features: `dim=-1`")
+        raise UnsupportedError(WHOLE, hint=f"take the softmax over features, `dim=-1`; {IN_WINDOWS}")
     log = str(node.target).startswith("aten.log_softmax")
     return t.result(node, t.add(ops.Softmax, t.name(node), x.timing, x=x.value, axis=axis, log=log), x)

@@ -10,13 +10,17 @@ from torch import fx
 from edgernn import ops
 from edgernn.errors import UnsupportedError
 from edgernn.export.rules import rule
+from edgernn.export.rules.layout import IN_WINDOWS
 from edgernn.export.symbols import Const, FinalState, Timed
 from edgernn.program import Array, Op
 
 if TYPE_CHECKING:
     from edgernn.export.streaming import Translator
 
-BIDIRECTIONAL_HINT = "train it with bidirectional=False, or use convolutions with a few frames of lookahead"
+BIDIRECTIONAL_HINT = (
+    "`--lookahead N` runs that half over N frames of the future, as late; "
+    f"{IN_WINDOWS}; or train it with bidirectional=False"
+)
 
 
 @rule("gru.input")

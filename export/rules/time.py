@@ -10,7 +10,7 @@ from torch import fx
 from edgernn import ops
 from edgernn.errors import UnsupportedError
 from edgernn.export.rules import rule
-from edgernn.export.rules.layout import own_timing
+from edgernn.export.rules.layout import IN_WINDOWS, own_timing
 from edgernn.export.symbols import Pad, Timed, frame_shape
 from edgernn.program import Timing
 
@@ -111,7 +111,7 @@ def flip(t: Translator, node: fx.Node, x: Timed, dims: list[int]) -> Timed:
     """Reversal: over features by index; over time it needs the end first."""
     x = t.settle(x)
     if any(x.dim(dim) == 0 for dim in dims):
-        raise UnsupportedError("runs time backwards", hint="a stream can't start at the end; drop the reversal")
+        raise UnsupportedError("runs time backwards", hint=f"a stream can't start at the end; {IN_WINDOWS}")
     value = x.value
     for dim in dims:
         size = x.shape[dim]
