@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["LogMel", "Recurrent"]
+__all__ = ["LogMel", "Recurrent", "lookahead"]
 
 
 class Recurrent(nn.Module):
@@ -53,6 +55,56 @@ def scan_over_time(cell: nn.Module, x: Tensor) -> Tensor:
     _, rows = scan(advance, list(cell.initial_state(x.shape[0])), x.movedim(1, 0))  # type: ignore[operator]
     y: Tensor = rows.movedim(0, 1)
     return y
+
+
+@contextmanager
+def lookahead(module: nn.Module, layers: Mapping[str, tuple[int, int]]) -> Iterator[None]:
+    """Within the block, bidirectional layers of `module` see little of the future (Zhang et al. 2016, latency-controlled).
+
+    `layers` gives for a layer's path (frames, block). Time is cut into blocks; the backward half of each layer of the
+    stack runs over a block and so many `frames` behind it, from zeros, and its results are the block's. So every frame sees
+    `frames` of the future, or up to `block - 1` more. Behind the end frames are zeros. The forward half is as ever. The
+    final state is not given (zeros). This is what an export with `lookahead` is proved against; it trains, too.
+    """
+    patched = [(item, layers[name]) for name, item in module.named_modules() if name in layers]
+    for item, (frames, block) in patched:
+        item.forward = partial(_with_lookahead, item, frames, block)
+    try:
+        yield
+    finally:
+        for item, _ in patched:
+            del item.forward
+
+
+def _with_lookahead(
+    layer: nn.RNNBase, frames: int, block: int, x: Tensor, state: Any = None
+) -> tuple[Tensor, Tensor | tuple[Tensor, Tensor]]:
+    x = x if layer.batch_first else x.transpose(0, 1)
+    batch, length, _ = x.shape
+    starts = (state if isinstance(state, tuple) else (state,)) if state is not None else ()
+    for index in range(layer.num_layers):
+        forward = _one_way(layer, f"l{index}", x, [item[2 * index : 2 * index + 1] for item in starts])
+        blocks = functional.pad(x, (0, 0, 0, frames + block - 1)).unfold(1, frames + block, block)
+        count = blocks.shape[1]
+        reversed_ = blocks.permute(0, 1, 3, 2).flatten(0, 1).flip(1)
+        backward = _one_way(layer, f"l{index}_reverse", reversed_, []).flip(1)[:, :block]
+        x = torch.cat([forward, backward.reshape(batch, count * block, -1)[:, :length]], -1)
+    y = x if layer.batch_first else x.transpose(0, 1)
+    last = y.new_zeros(2 * layer.num_layers, batch, layer.proj_size or layer.hidden_size)
+    cell = y.new_zeros(2 * layer.num_layers, batch, layer.hidden_size)
+    return y, (last, cell) if layer.mode == "LSTM" else last
+
+
+def _one_way(layer: nn.RNNBase, suffix: str, x: Tensor, state: list[Tensor]) -> Tensor:
+    """One layer of the stack in one direction; x `[batch, time, features]`."""
+    names = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if layer.bias else ()))
+    weights = [getattr(layer, f"{name}_{suffix}") for name in names]
+    zeros = x.new_zeros(1, x.shape[0], layer.hidden_size)
+    options = (layer.bias, 1, 0.0, False, False, True)
+    if layer.mode == "LSTM":
+        return torch.lstm(x, state or [zeros, zeros], weights, *options)[0]
+    run = {"GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}[layer.mode]
+    return run(x, state[0] if state else zeros, weights, *options)[0]
 
 
 class LogMel(nn.Module):

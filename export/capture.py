@@ -151,14 +151,16 @@ def describe(module: nn.Module, example: Any, time_axis: int | Sequence[int | No
     return Source(module, tensors, tuple(timed))
 
 
-def capture(source: Source) -> Captured:
+def capture(source: Source, bound: int | None = None) -> Captured:
     """Capture `source` at its example's length and at one that is two hops longer.
+
+    `bound` is a multiple of the hop, where it is known beforehand.
 
     Raises `ExportError` when `torch.export` fails and `UnsupportedError` when the graph changes with the length.
     """
     first = source.length
     short = _export(source, first)
-    second = first + 2 * _stride_bound(short.graph, first)
+    second = first + 2 * (bound or _stride_bound(short.graph, first))
     long = _export(source, second)
     twins = _pair(short.graph, long.graph, first, second)
     constants, targets, inputs = {}, {}, {}

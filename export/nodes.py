@@ -22,5 +22,13 @@ def op_name(node: fx.Node) -> str:
     )
 
 
+def bidirectional_over(node: fx.Node) -> int | None:
+    """The axis that a bidirectional recurrent layer runs over; None for all other nodes."""
+    if op_name(node) not in ("gru.input", "lstm.input", "rnn_tanh.input", "rnn_relu.input"):
+        return None
+    bidirectional, batch_first = node.args[-2:]
+    return (1 if batch_first else 0) if bidirectional else None
+
+
 def _name(target: Any) -> str:
     return str(getattr(target, "__name__", target))

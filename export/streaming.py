@@ -31,7 +31,8 @@ from edgernn.errors import ExportError, UnsupportedError
 from edgernn.export.builder import Builder
 from edgernn.export.capture import Captured
 from edgernn.export.in_place import out_of_place, refuse_shared
-from edgernn.export.nodes import module_path, op_name
+from edgernn.export.modes import Lookahead
+from edgernn.export.nodes import bidirectional_over, module_path, op_name
 from edgernn.export.rules import find_rule, knows_complex
 from edgernn.export.symbols import Const, FinalState, Pad, Shape, StateInput, Symbol, Timed, frame_shape
 from edgernn.program import Array, Op, Timing, Value
@@ -57,8 +58,16 @@ class Window:
 class Translator:
     """Walks the captured graph; `env` maps its nodes to symbols."""
 
-    def __init__(self, captured: Captured, hop: int, reserved: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        captured: Captured,
+        hop: int,
+        reserved: frozenset[str] = frozenset(),
+        lookahead: Lookahead | None = None,
+    ) -> None:
         self.captured = captured
+        self.lookahead = lookahead
+        self.looked: dict[str, tuple[int, int]] = {}  # layer's path → its frames of the future and of a block
         self.hop = hop
         self.builder = Builder(reserved)
         self.builder.values[LEFT] = Value(LEFT, "int64", ())
@@ -97,6 +106,17 @@ class Translator:
     def shape(self, node: fx.Node) -> Any:
         """Shape (or shapes) of a node for the whole sequence at the first length."""
         return self.captured.shape(node)
+
+    def mixed(self, node: fx.Node, x: Timed, shape: Shape, axis: int) -> Timed:
+        """A reshape that puts frames and features into one axis."""
+        raise UnsupportedError(
+            "mixes frames with features",
+            hint="reshape each frame's own axes only, or fold k frames: x.view(1, T // k, -1)",
+        )
+
+    def result_of(self, place: int, symbol: Timed) -> Timed:
+        """What the stream gives for the module's result at `place`."""
+        return symbol
 
     def axis(self, node: fx.Node, index: int | None = None) -> int | None:
         """Time axis of a node's result (of result `index`): where its shapes at the two lengths differ."""
@@ -342,7 +362,10 @@ class Translator:
     def stacked(self, state: FinalState) -> Timed:
         """A recurrent layer's final state as a value: the newest frame of each of its layers."""
         if state.layers is None:
-            raise UnsupportedError("uses an LSTM's final cell state", hint="use its final h, or its output `y[:, -1]`")
+            raise UnsupportedError(
+                "uses a final state that a stream doesn't have: an LSTM's c, or with lookahead",
+                hint="use the final h, or the output `y[:, -1]`",
+            )
         timing = self.meet(state.layers)
         layers = self.align([replace(layer, axis=None, shape=state.shape[1:]) for layer in state.layers])
         shape = (self.frames(timing), 1, *state.shape[1:])
@@ -490,8 +513,11 @@ class Translator:
         return self.builder.state(name, suffix, initial)
 
 
-def hop_of(captured: Captured) -> int:
-    """Input frames per step: the least common multiple of the input frames per frame of every value."""
+def hop_of(captured: Captured, lookahead: Lookahead | None = None) -> int:
+    """Input frames per step: the least common multiple of the input frames per frame of every value.
+
+    With lookahead, also of the blocks of each bidirectional layer.
+    """
     hop = 1
     for node in captured.graphs[0].nodes:
         if node.op != "call_function":
@@ -500,7 +526,10 @@ def hop_of(captured: Captured) -> int:
         for first, second in pairs:
             axes = [axis for axis, (a, b) in enumerate(zip(first, second, strict=True)) if a != b]
             if len(axes) == 1:  # what has more is refused where it is translated
-                hop = math.lcm(hop, captured.period(first[axes[0]], second[axes[0]]).numerator)
+                period = captured.period(first[axes[0]], second[axes[0]])
+                hop = math.lcm(hop, period.numerator)
+                if lookahead is not None and bidirectional_over(node) == axes[0]:
+                    hop = math.lcm(hop, (lookahead.of(period)[1] * period).numerator)
     return hop
 
 

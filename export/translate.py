@@ -12,6 +12,7 @@ import torch
 from edgernn.errors import ExportError, UnsupportedError
 from edgernn.export.builder import Builder
 from edgernn.export.capture import Captured
+from edgernn.export.modes import Lookahead
 from edgernn.export.streaming import LEFT, Translator, hop_of
 from edgernn.export.symbols import Const, FinalState, StateInput, Timed
 from edgernn.program import Array, Program
@@ -38,16 +39,20 @@ class Returned:
     axis: int | None
 
 
-def translate(captured: Captured, label: Label) -> tuple[Program, list[Returned]]:
+def translate(
+    captured: Captured, label: Label, lookahead: Lookahead | None = None
+) -> tuple[Program, list[Returned], dict[str, tuple[int, int]]]:
     """The step program of a captured module, its proof and hash still empty.
 
-    The second result says where the module returns each of its outputs.
+    The second result says where the module returns each of its outputs, the third which layers run with lookahead.
 
     Raises `UnsupportedError` for what cannot stream, with the module's path, the operation and a remedy.
     """
-    t = Translator(captured, hop_of(captured), names_of_outputs(captured))
+    t = Translator(captured, hop_of(captured, lookahead), names_of_outputs(captured), lookahead)
     run(t)
-    return finish(t, label)
+    if lookahead is not None and not t.looked:
+        raise ExportError("has no bidirectional layer over time to look ahead with", hint="leave the lookahead out")
+    return *finish(t, label), t.looked
 
 
 def names_of_outputs(captured: Captured) -> frozenset[str]:
@@ -93,7 +98,11 @@ def finish(t: Translator, label: Label) -> tuple[Program, list[Returned]]:
         latency=max(output.input_delay for output in outputs) + hop - 1,
         receptive_field=_widest([output.receptive_field for output in outputs]),
         frames_left=LEFT if any(LEFT in op.operands for op in t.builder.ops) else None,
-        provenance={"weights_sha256": _weights_hash(t.builder.parameters), "versions": {"torch": torch.__version__}},
+        provenance={
+            "weights_sha256": _weights_hash(t.builder.parameters),
+            "versions": {"torch": torch.__version__},
+            "options": {"lookahead": {path: list(sizes) for path, sizes in t.looked.items()}} if t.looked else {},
+        },
     )
     return Program(spec, t.builder.values, t.builder.parameters, tuple(t.builder.ops)), places
 
@@ -119,8 +128,8 @@ def _results(t: Translator, captured: Captured) -> tuple[dict[str, Timed], list[
             raise UnsupportedError("does not depend on the input", place=f"output `{name}`", hint="return it elsewhere")
         if symbol.complex:
             raise UnsupportedError("is complex", place=f"output `{name}`", hint="return `torch.view_as_real(y)`")
-        results[name] = t.certain(t.settle(symbol))
-        places.append(Returned(place, symbol.axis))
+        results[name] = t.result_of(place, t.certain(t.settle(symbol)))
+        places.append(Returned(place, results[name].axis))
     if not results:
         raise ExportError("the module returns no output with frames", hint="return the layer's output beside its state")
     if len(results) == 1:  # the others were states

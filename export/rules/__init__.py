@@ -17,6 +17,7 @@ F = TypeVar("F", bound=Rule)
 
 FAMILIES = (
     "arithmetic",
+    "attention",
     "complex",
     "composed",
     "conv",

@@ -71,9 +71,7 @@ def reshape(t: Translator, node: fx.Node, x: Timed | FinalState, *_: Any) -> Tim
         from edgernn.export.rules.upsample import taken_apart  # which reshapes too
 
         return taken_apart(t, node, t.settle(x), new_length // length, shape, axis)
-    raise UnsupportedError(
-        "mixes frames with features", hint="reshape each frame's own axes only, or fold k frames: x.view(1, T // k, -1)"
-    )
+    return t.mixed(node, t.settle(x), shape, axis)
 
 
 def _fold(t: Translator, node: fx.Node, x: Timed, count: int, shape: Shape, axis: int) -> Timed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import fx
 
@@ -66,12 +66,6 @@ def matmul(t: Translator, node: fx.Node, a: Timed | Const, b: Timed | Const) -> 
         if len(item.shape) != rank or rank < 3:
             raise UnsupportedError("multiplies values of different rank", hint="bring both to one rank: unsqueeze")
     return t.result(node, t.add(ops.MatMul, t.name(node), t.meet((a, b)), a=a.value, b=b.value), a)
-
-
-@rule("scaled_dot_product_attention.default")
-def attention(t: Translator, node: fx.Node, q: Timed, *_: Any, **__: Any) -> Timed:
-    """Attention between frames."""
-    raise UnsupportedError("attends to all frames of the sequence", hint=OVER_TIME_HINT)
 
 
 def _times_constant(t: Translator, node: fx.Node, x: Timed, matrix: Const) -> Timed:

@@ -84,9 +84,23 @@ def batch_norm(
 
 
 @rule("instance_norm.default")
-def refuse_norm(t: Translator, node: fx.Node, x: Timed, *_: Any, **__: Any) -> Timed:
-    """Instance norm takes statistics over all frames."""
-    raise UnsupportedError(WHOLE, hint=WHOLE_HINT)
+def instance_norm(
+    t: Translator,
+    node: fx.Node,
+    x: Timed,
+    weight: Const | None,
+    bias: Const | None,
+    mean: Const | None,
+    variance: Const | None,
+    own: bool,
+    momentum: float,
+    eps: float,
+    *_: Any,
+) -> Timed:
+    """Over all elements of each channel of a frame, `[batch * time, channels, …]`; or with running statistics."""
+    if not own:
+        return batch_norm(t, node, x, weight, bias, mean, variance, False, momentum, eps)
+    return group_norm(t, node, x, x.shape[1], weight, bias, eps)
 
 
 @rule("group_norm.default")

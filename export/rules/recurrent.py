@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from torch import fx
 
 from edgernn import ops
 from edgernn.errors import UnsupportedError
+from edgernn.export.nodes import module_path
 from edgernn.export.rules import rule
 from edgernn.export.rules.layout import IN_WINDOWS
-from edgernn.export.symbols import Const, FinalState, Timed
-from edgernn.program import Array, Op
+from edgernn.export.symbols import Const, FinalState, Pad, Timed
+from edgernn.program import Array, Op, Timing
 
 if TYPE_CHECKING:
     from edgernn.export.streaming import Translator
@@ -65,7 +67,7 @@ class _Stack:
             raise UnsupportedError("takes a constant", hint="compute it once: it is no layer of a stream")
         over = 1 if batch_first else 0
         self.over_time = x.axis == over
-        if self.over_time and bidirectional:
+        if self.over_time and bidirectional and t.lookahead is None:
             raise UnsupportedError("is bidirectional: its backward half needs the future", hint=BIDIRECTIONAL_HINT)
         # over an axis of one element nothing recurs: that is time-major by mistake
         if not self.over_time and (x.axis in (None, 2) or len(x.shape) != 3 or x.shape[over] == 1):
@@ -87,19 +89,71 @@ class _Stack:
         t, node, x = self.t, self.node, self.x
         outputs = []
         for layer in range(self.layers):
-            x = self._layer(kind, layer, x, attributes)
+            if self.directions == 2:
+                x = self._both_ways(kind, layer, t.settle(x), attributes)
+            else:
+                x = self._layer(kind, layer, f"l{layer}", x, attributes)
             outputs.append(x)
         shapes = t.shape(node)
         x = t.symbol(x.value, shapes[0], x.axis, x.timing)
-        h = FinalState(shapes[1], tuple(outputs))
+        h = FinalState(shapes[1], tuple(outputs) if self.directions == 1 else None)
         return (x, h) if len(shapes) == 2 else (x, h, FinalState(shapes[2], None))
 
-    def _layer(self, kind: type[Op], layer: int, x: Timed, attributes: dict[str, str]) -> Timed:
+    def _both_ways(self, kind: type[Op], layer: int, x: Timed, attributes: dict[str, str]) -> Timed:
+        """The forward half as ever, the backward half with lookahead, brought to one delay."""
+        t = self.t
+        sides = (
+            self._layer(kind, 2 * layer, f"l{layer}", x, attributes),
+            self._behind(kind, 2 * layer + 1, f"l{layer}_reverse", x, attributes),
+        )
+        forward, backward = t.align(sides)
+        parts = (forward.value, backward.value)
+        value = t.add(ops.Concat, t.name(self.node, f"l{layer}_both"), forward.timing, parts=parts, axis=2)
+        return replace(forward, value=value, shape=(*x.shape[:2], t.builder.shape(value)[-1]))
+
+    def _behind(self, kind: type[Op], index: int, suffix: str, x: Timed, attributes: dict[str, str]) -> Timed:
+        """Blocks of frames, each backward from zeros at the end of its lookahead: see `edgernn.nn.lookahead`."""
+        t, node, timing = self.t, self.node, x.timing
+        assert t.lookahead is not None
+        if len(self.weights[index]) > (4 if self.biases else 2):
+            raise UnsupportedError("projects its state with lookahead", hint="leave `proj_size` out")
+        for state in self.states:
+            if self._initial(state, index).any():
+                raise UnsupportedError("starts its backward half from a state", hint="start it from zeros")
+        ahead, block = t.lookahead.of(Fraction(timing.period, timing.group))
+        t.looked[module_path(node)] = (ahead, block)
+        span, name = ahead + block, t.name(node, suffix)
+        window = t.window(x, span, block, Pad(0, span - 1), name)
+        rows, width = t.builder.shape(x.value)[1:]
+        starts = [window.first + block * count for count in range(window.count)]
+        cut = [t.add(ops.Slice, f"{name}.cut", timing, x=window.value, axis=0, start=s, end=s + span) for s in starts]
+        value = cut[0] if len(cut) == 1 else t.add(ops.Concat, f"{name}.blocks", timing, parts=tuple(cut), axis=0)
+        value = self._turned(f"{name}.rows", value, timing, (len(starts), span, rows, width))
+        value = t.add(kind, name, timing, x=value, reverse=True, **self._parameters(index), **attributes)
+        value = t.add(ops.Slice, f"{name}.kept", timing, x=value, axis=2, start=0, end=block)
+        made = replace(
+            timing, delay=window.timing.delay * block, receptive_field=timing.widened(span - 1).receptive_field
+        )
+        out = t.builder.shape(value)[-1]
+        value = self._turned(f"{name}.frames", value, made, (len(starts), rows, block, out))
+        value = t.add(ops.Reshape, f"{name}.joined", made, x=value, shape=(len(starts) * block, rows, out))
+        return Timed(value, (*x.shape[:2], out), x.axis, made)
+
+    def _turned(self, name: str, value: str, timing: Timing, shape: tuple[int, ...]) -> str:
+        """A value as `shape` with its second and third axis exchanged."""
+        t = self.t
+        if 1 in shape[1:3]:
+            turned = (shape[0], shape[2], shape[1], shape[3])
+            return t.add(ops.Reshape, name, timing, x=value, shape=turned)
+        value = t.add(ops.Reshape, name, timing, x=value, shape=shape)
+        return t.add(ops.Transpose, f"{name}.turned", timing, x=value, axes=(0, 2, 1, 3))
+
+    def _layer(self, kind: type[Op], index: int, suffix: str, x: Timed, attributes: dict[str, str]) -> Timed:
         t = self.t
         x, active = t.whole_steps(x)
-        name = t.name(self.node, f"l{layer}")
+        name = t.name(self.node, suffix)
         pairs = [
-            t.state(name, letter, self._initial(state, layer)) for letter, state in zip("hc", self.states, strict=False)
+            t.state(name, letter, self._initial(state, index)) for letter, state in zip("hc", self.states, strict=False)
         ]
         timing = replace(x.timing, receptive_field=None)
         operands = {letter: incoming for letter, (incoming, _) in zip("hc", pairs, strict=False)}
@@ -111,7 +165,7 @@ class _Stack:
             x=x.value,
             active=active,
             **operands,
-            **self._parameters(layer),
+            **self._parameters(index),
             **attributes,
         )[0]
         return Timed(y, (*x.shape[:2], t.builder.shape(y)[-1]), x.axis, timing)
