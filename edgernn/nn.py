@@ -59,12 +59,12 @@ def scan_over_time(cell: nn.Module, x: Tensor) -> Tensor:
 
 @contextmanager
 def lookahead(module: nn.Module, layers: Mapping[str, tuple[int, int]]) -> Iterator[None]:
-    """Within the block, bidirectional layers of `module` see little of the future (Zhang et al. 2016, latency-controlled).
+    """Within the `with`, bidirectional layers of `module` see little of the future (Zhang et al. 2016).
 
-    `layers` gives for a layer's path (frames, block). Time is cut into blocks; the backward half of each layer of the
-    stack runs over a block and so many `frames` behind it, from zeros, and its results are the block's. So every frame sees
-    `frames` of the future, or up to `block - 1` more. Behind the end frames are zeros. The forward half is as ever. The
-    final state is not given (zeros). This is what an export with `lookahead` is proved against; it trains, too.
+    `layers` gives (frames, block) for the path of each such layer. Time is cut into blocks; the backward half of each
+    layer of the stack runs over a block and so many `frames` behind it, from zeros, and its results are the block's. So
+    every frame sees `frames` of the future, or up to `block - 1` more; behind the end they are zeros. The forward half
+    is as ever; the final state is not given (zeros). An export with `lookahead` is proved against this; it trains, too.
     """
     patched = [(item, layers[name]) for name, item in module.named_modules() if name in layers]
     for item, (frames, block) in patched:

@@ -25,6 +25,7 @@ from edgernn.errors import SpecError
 
 SPEC_VERSION = 1
 SPEC_KEY = "edgernn.spec"
+STREAM, OFFLINE = "stream", "offline"  # modes; the others are `window:N` and `window:N/SLIDE`
 DTYPES = ("float32", "int64", "int32", "bool", "uint8", "int8", "int16")
 
 
@@ -122,7 +123,7 @@ class StreamSpec:
     delay: int  # largest delay of an output, in its frames
     latency: int  # input frames: the largest delay in input frames, + hop - 1
     receptive_field: int | None  # input frames; None: all since reset
-    mode: str = "stream"
+    mode: str = STREAM
     train_length: int | None = None  # input frames of the sequences it was trained on, where the user told
     warmup: int | None = None  # input frames from reset until within 40 dB of a long-running stream; None: never seen
     # int64 scalar input, or None: input frames from the start of this step to the end of the sequence; LEFT_UNKNOWN

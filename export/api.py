@@ -10,10 +10,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from edgernn.errors import ExportError
 from edgernn.export.capture import capture, describe
 from edgernn.export.formats import check_path, check_vectors, encode
-from edgernn.export.modes import STREAM, parse_lookahead, parse_mode
+from edgernn.export.modes import parse_modes
 from edgernn.export.proof import Proof, prove
 from edgernn.export.translate import Label, translate
 from edgernn.export.warmup import measure_warmup
@@ -21,6 +20,7 @@ from edgernn.export.windows import translate_windows
 from edgernn.files import draft
 from edgernn.nn import lookahead as look_ahead
 from edgernn.program import Program
+from edgernn.spec import STREAM
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ def export_model(
     `name`, `model_version`, `labels` and `meta` go into the contract.
 
     `mode` is `stream`; `window:N` or `window:N/SLIDE`, where the module sees N frames as a whole and starts anew with
-    each window; or `offline`, one window as long as the example. With `lookahead` (frames of the layer as `16`, blocks of them as
-    `16/4`, or a time as `320ms`), bidirectional layers run their backward half over so much of the future only
-    (`edgernn.nn.lookahead` has the definition). docs/streaming.md has more of both.
+    each window; or `offline`, one window as long as the example. With `lookahead` (frames of the layer, `16`; with
+    the size of a block, `16/4`; or a time, `320ms`), bidirectional layers run their backward half over so much of the
+    future only (`edgernn.nn.lookahead` has the definition). docs/streaming.md has more of both.
 
     Raises `UnsupportedError` with module path, operation and remedy for what cannot stream, `ProofError` when the
     stream differs from the module, `ExportError` for anything else. No file is left then.
@@ -82,7 +82,7 @@ def export_model(
     check_path(path)
     with in_eval_mode(module):
         source = describe(module, one_sequence(example, time_axis), time_axis)
-        window = parse_mode(mode, source.length)
+        window, ahead = parse_modes(mode, lookahead, source.length, rate_hz)
         label = Label(
             name=name or path.name.split(".")[0],
             model_version=model_version,
@@ -92,11 +92,9 @@ def export_model(
             train_length=train_length,
         )
         if window is not None:
-            if lookahead is not None:
-                raise ExportError("windows take no lookahead: backward layers see the whole window")
             program, windowed, places = translate_windows(source, window, label)
             return _write(program, path, lambda file: (prove(windowed, file, places), program.spec.warmup))
-        program, places, looked = translate(capture(source), label, parse_lookahead(lookahead, rate_hz))
+        program, places, looked = translate(capture(source), label, ahead)
         with look_ahead(module, looked):
             return _write(program, path, lambda file: (prove(source, file, places), measure_warmup(source, file)))
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from edgernn.errors import ExportError
-
-STREAM, OFFLINE = "stream", "offline"
+from edgernn.spec import OFFLINE, STREAM
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,16 @@ def parse_mode(text: str, length: int) -> Window | None:
     return Window(size, slide, f"window:{size}" if slide == size else f"window:{size}/{slide}")
 
 
+def parse_modes(
+    mode: str, lookahead: str | int | None, length: int, rate_hz: float | None
+) -> tuple[Window | None, Lookahead | None]:
+    """What `parse_mode` and `parse_lookahead` make of them. Raises `ExportError` when they do not go together."""
+    window, ahead = parse_mode(mode, length), parse_lookahead(lookahead, rate_hz)
+    if window is not None and ahead is not None:
+        raise ExportError("windows take no lookahead", hint="in a window, backward layers see all of it")
+    return window, ahead
+
+
 @dataclass(frozen=True)
 class Lookahead:
     """Bidirectional layers run backward over blocks of frames, and over `frames` or `seconds` of the future behind.
@@ -81,7 +90,5 @@ def parse_lookahead(text: str | int | None, rate_hz: float | None) -> Lookahead 
     if found[2] is None:
         return Lookahead(int(found[1]), None, block, rate_hz)
     if rate_hz is None:
-        raise ExportError(
-            f"a lookahead of {found[1]} ms of frames whose rate is not known", hint="name it: `--rate HZ`"
-        )
+        raise ExportError(f"a lookahead of {found[1]} ms over frames of unknown rate", hint="name it: `--rate HZ`")
     return Lookahead(None, float(found[1]) / 1000, block, rate_hz)

@@ -12,13 +12,15 @@ from torch import fx, nn
 
 from edgernn.errors import ExportError
 from edgernn.export.api import in_eval_mode, one_sequence
-from edgernn.export.capture import Captured, Source, capture, describe
+from edgernn.export.capture import Source, capture, describe
+from edgernn.export.modes import Lookahead, Window, parse_modes
 from edgernn.export.nodes import module_path, op_name
 from edgernn.export.streaming import Translator, hop_of
 from edgernn.export.symbols import Shape, Timed
 from edgernn.export.translate import Label, finish, names_of_outputs, run
+from edgernn.export.windows import WindowTranslator, window_translator
 from edgernn.program import Timing, Value
-from edgernn.spec import StreamSpec
+from edgernn.spec import STREAM, StreamSpec
 
 
 @dataclass(frozen=True)
@@ -77,22 +79,27 @@ class Plan:
         }
 
 
-def plan_of(source: Source) -> Plan:
+def plan_of(source: Source, window: Window | None, lookahead: Lookahead | None) -> Plan:
     """Translate a module and say what came of each operation.
 
     Behind an operation that blocks, the others are looked at as if it had streamed, so that all that blocks is found;
     but for the first where the module cannot even be captured.
     """
+    t: _StreamPlanner | _WindowPlanner
     try:
-        captured = capture(source)
-        t = _Planner(captured, hop_of(captured), names_of_outputs(captured))
+        if window is not None:
+            t = window_translator(source, window, _WindowPlanner)
+        else:
+            captured = capture(source)
+            t = _StreamPlanner(captured, hop_of(captured, lookahead), names_of_outputs(captured), lookahead)
     except ExportError as error:
         return Plan(None, (), (_blocker(error),))
     run(t)
     spec = None
     if not t.blockers:
         try:
-            spec = finish(t, Label())[0].spec
+            program = finish(t, Label())[0]
+            spec = (t.in_frames(program) if isinstance(t, _WindowPlanner) else program).spec
         except ExportError as error:
             t.blockers.append(_blocker(error))
     return Plan(spec, tuple(t.found), tuple(t.blockers))
@@ -102,13 +109,19 @@ def plan_export(
     module: nn.Module,
     example: torch.Tensor | Sequence[torch.Tensor],
     time_axis: int | Sequence[int | None] = 1,
+    *,
+    mode: str = STREAM,
+    lookahead: str | int | None = None,
+    rate_hz: float | None = None,
 ) -> Plan:
     """What `export_model` would make of these arguments; no file is written, and nothing is proved.
 
-    Raises `ExportError` for an example that fits no module.
+    Raises `ExportError` for an example that fits no module, or a mode that is none.
     """
     with in_eval_mode(module):
-        return plan_of(describe(module, one_sequence(example, time_axis), time_axis))
+        source = describe(module, one_sequence(example, time_axis), time_axis)
+        window, ahead = parse_modes(mode, lookahead, source.length, rate_hz)
+        return plan_of(source, window, ahead)
 
 
 class _Blocked:
@@ -118,8 +131,8 @@ class _Blocked:
 class _Planner(Translator):
     """Goes on behind what it has to refuse."""
 
-    def __init__(self, captured: Captured, hop: int, reserved: frozenset[str]) -> None:
-        super().__init__(captured, hop, reserved)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self.found: list[Step] = []
         self.blockers: list[Blocker] = []
 
@@ -159,6 +172,14 @@ class _Planner(Translator):
         frame = (*shape[:axis], *shape[axis + 1 :])
         self.builder.values[name] = Value(name, dtype, (self.frames(timing), *frame), timing)
         return Timed(name, shape, axis, timing)
+
+
+class _StreamPlanner(_Planner):
+    """Of a stream of frames."""
+
+
+class _WindowPlanner(_Planner, WindowTranslator):
+    """Of a stream of windows."""
 
 
 def _dtype(node: fx.Node) -> torch.dtype:

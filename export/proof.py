@@ -21,7 +21,7 @@ from edgernn.errors import ProofError
 from edgernn.export.capture import Source, quietly
 from edgernn.export.translate import Returned
 from edgernn.program import Array
-from edgernn.spec import OutputSpec, StreamSpec
+from edgernn.spec import OFFLINE, OutputSpec, StreamSpec
 
 TOLERANCE = 1e-4  # of the largest magnitude; rounding gives about 1e-6, a wrong frame 1e-2 and more
 _SEED = 20260
@@ -89,6 +89,8 @@ def _lengths(spec: StreamSpec, example: int, random: np.random.Generator) -> tup
     The second list are lengths of whole hops more than the example's, for modules that take no others.
     """
     hop = spec.hop
+    if spec.mode == OFFLINE:  # which takes no other
+        return [hop, hop], []
     short = spec.latency + 1 + int(random.integers(0, 2 * hop + 1))
     long = 2 * example + int(random.integers(0, hop + 1))
     lengths = [example, example + 2 * hop, example + 1, example + hop - 1, short, long]

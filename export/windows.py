@@ -1,7 +1,7 @@
 """Window mode: to the translator a window is one frame of a stream of windows, and the batch axis is its time.
 
-So what needs the whole window (backward layers, softmax, norms and flips over time) is an operation on the features of one
-frame, and nothing is carried from window to window. Windows are cut from a history of input frames; results that
+So what needs the whole window (backward layers, softmax, norms and flips over time) is an operation on the features of
+one frame, and nothing is carried from window to window. Windows are cut from a history of input frames; results that
 have frames of their own are taken apart again where windows do not overlap.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -29,12 +29,15 @@ from edgernn.program import Program, Timing, Value
 WINDOWS = 3  # that the example is repeated to: a batch of one can look like no batch
 
 
+T = TypeVar("T", bound="WindowTranslator")
+
+
 def translate_windows(source: Source, window: Window, label: Label) -> tuple[Program, Source, list[Returned]]:
     """The step program that runs `source` on windows; the module that this is proved against, and its outputs.
 
     Raises what `capture` and `translate` raise, and `ExportError` for inputs without a batch axis or without frames.
     """
-    t = window_translator(source, window)
+    t = window_translator(source, window, WindowTranslator)
     run(t)
     program, places = finish(t, label)
     axes = {item.place: item.axis or 0 for item in places}
@@ -43,11 +46,11 @@ def translate_windows(source: Source, window: Window, label: Label) -> tuple[Pro
     return t.in_frames(program), windowed, returned
 
 
-def window_translator(source: Source, window: Window) -> WindowTranslator:
-    """The translator of the captured windows."""
+def window_translator(source: Source, window: Window, kind: type[T]) -> T:
+    """A translator, of a `kind` of one, of the captured windows."""
     captured = capture(_batch_as_time(source, window), bound=1)
     times = {item.name: item.axis for item in source.timed}
-    return WindowTranslator(captured, window, times, _time_axes(source, window))
+    return kind(captured, window, times, _time_axes(source, window))
 
 
 class Windowed(nn.Module):
@@ -76,9 +79,7 @@ class Windowed(nn.Module):
 def _batch_as_time(source: Source, window: Window) -> Source:
     """The same module with the windows of a batch in the place of frames."""
     if len(source.timed) < len(source.example):
-        raise ExportError(
-            "takes an initial state, which windows don't have", hint="leave it out: each starts from zeros"
-        )
+        raise ExportError("takes an initial state, which windows don't have", hint="leave it out: each starts at zero")
     tensors, timed = list(source.example_of(window.length)), []
     for item in source.timed:
         axis, tensor = _batch_axis(item), tensors[item.position]
@@ -202,12 +203,10 @@ class WindowTranslator(Translator):
                 receptive_field=window.length,
             )
 
-        values = {
-            name: value
-            if value.timing is None or name in self._in_frames
-            else replace(value, timing=timing(value.timing))
-            for name, value in program.values.items()
-        }
+        values = dict(program.values)
+        for name, value in values.items():
+            if value.timing is not None and name not in self._in_frames:
+                values[name] = replace(value, timing=timing(value.timing))
         outputs = []
         for port in spec.outputs:
             counted = values[port.name].timing

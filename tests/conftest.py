@@ -70,7 +70,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, rules_folder: Path) -> It
             if type(module).forward is nn.Module.forward:  # a cell alone, of which this is the sequence module
                 module = Recurrent(module)
             path = folder / f"family{len(made)}.onnx"
-            result = export_model(module, example, path, family.time_axis, name="family")
+            result = export_model(module, example, path, family.time_axis, name="family", **family.options)
             made[name] = Exported(module, example, result, path)
             (rules_folder / f"{ALL.index(family)}.json").write_text(json.dumps(sorted(used)))
         return made[name]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
+import refused
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgernn.nn import LogMel, Recurrent
+from edgernn.nn import LogMel, Recurrent, lookahead
 
 import networks
 import spellings
@@ -29,6 +31,8 @@ class Family:
     hop: int = 1
     delay: int = 0
     whole_hops: bool = False  # the module takes no other lengths
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the export
+    whole: Callable[[nn.Module, Tensor], object] | None = None  # what the module means in a mode, on `[1, T, …]`
 
     def build(self) -> tuple[nn.Module, Tensor | tuple[Tensor, ...]]:
         """The module in eval mode, with weights and running statistics that are not trivial, and its example."""
@@ -247,6 +251,28 @@ def rnn(kind: type[nn.RNNBase], *sizes: int, newest: str = "", **options: object
     return make
 
 
+def _windows(name: str, make: Callable[[], nn.Module], length: int, slide: int | None = None) -> Family:
+    """A module that sees windows; results of windows that follow each other are joined in time."""
+    step = slide or length
+
+    def whole(module: nn.Module, x: Tensor) -> Tensor:
+        starts = range(0, x.shape[1] - length + 1, step)
+        results = [module(x[:, start : start + length]) for start in starts]
+        return torch.cat(results, 1 if step == length and results[0].ndim > 2 else 0)
+
+    mode = f"window:{length}" if slide is None else f"window:{length}/{slide}"
+    delay = max(0, -(-length // step) - 1)
+    return Family(name, make, frames, hop=step, delay=delay, options={"mode": mode}, whole=whole)
+
+
+def _lookahead(layers: dict[str, tuple[int, int]]) -> Callable[[nn.Module, Tensor], object]:
+    def whole(module: nn.Module, x: Tensor) -> object:
+        with lookahead(module, layers):
+            return module(x)
+
+    return whole
+
+
 FAMILIES = (
     Family("RNN tanh", rnn(nn.RNN), frames),
     Family("RNN relu", rnn(nn.RNN, nonlinearity="relu"), frames),
@@ -390,6 +416,34 @@ FAMILIES = (
     Family("activations in place", networks.InPlace, frames, delay=1),
     Family("keyword net on raw audio", KeywordNet, lambda: torch.randn(1, 1600), hop=160),
 )
+# what needs the future: in windows, or with a little of it
+MODES = (
+    _windows("BiLSTM tagger in windows", refused.Tagger, 12),
+    _windows("BiLSTM tagger in sliding windows", refused.Tagger, 12, 5),
+    _windows("LSTM autoencoder in windows", refused.Autoencoder, 8),
+    _windows("attention pooling in sliding windows", refused.AttentionPooling, 8, 4),
+    _windows("normalized utterances in windows with gaps", refused.Normalized, 8, 10),
+    _windows("self-attention in windows", refused.Transformer, 8),
+    _windows("convolutions and attention, time last, in windows", networks.WholeSequence, 8),
+    Family(
+        "BiLSTM, lookahead",
+        refused.Tagger,
+        frames,
+        hop=2,
+        delay=16,
+        options={"lookahead": "8/2"},
+        whole=_lookahead({"encoder": (8, 2)}),
+    ),
+    Family(
+        "BiGRU and BiRNN behind a stride, lookahead",
+        networks.BothWaysBehindStride,
+        frames,
+        hop=6,
+        delay=12,
+        options={"lookahead": "4/3"},
+        whole=_lookahead({"gru": (4, 3), "rnn": (4, 3)}),
+    ),
+)
 # every operation in every spelling that a graph may hold it in; what they compute is of no use
 SPELLINGS = (
     Family("spellings: arithmetic", lambda: Lambda(spellings.arithmetic, slope=nn.PReLU(FEATURES)), frames),
@@ -401,5 +455,5 @@ SPELLINGS = (
     Family("spellings: deviations", lambda: Lambda(spellings.deviations), frames),
     Family("spellings: complex values", lambda: Lambda(spellings.complex_values), frames),
 )
-ALL = (*FAMILIES, *SPELLINGS)
+ALL = (*FAMILIES, *MODES, *SPELLINGS)
 BY_NAME = {family.name: family for family in ALL}

@@ -417,3 +417,33 @@ class InPlace(nn.Module):
         y -= 1.0
         z *= 2.0
         return y + z
+
+
+class WholeSequence(nn.Module):
+    """Convolution with time last, statistics of all frames, and attention with a mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(FEATURES, 6, 3, padding=1)
+        self.norm = nn.BatchNorm1d(6)
+        self.gru = nn.GRU(6, 6, batch_first=True, bidirectional=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.norm(self.conv(x.transpose(1, 2))))
+        y = y / (y.amax(2, keepdim=True) + y.std(2, keepdim=True) + 1)
+        y = self.gru(y.transpose(1, 2))[0].flip(1)
+        return functional.scaled_dot_product_attention(y, y, y, is_causal=True)
+
+
+class BothWaysBehindStride(nn.Module):
+    """Two bidirectional layers, one behind the other, at half the rate of the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(FEATURES, FEATURES, 3, 2, 1)
+        self.gru = nn.GRU(FEATURES, 6, batch_first=True, bidirectional=True)
+        self.rnn = nn.RNN(12, 4, bidirectional=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.gru(self.conv(x.transpose(1, 2)).transpose(1, 2))[0]
+        return self.rnn(y.transpose(0, 1))[0].transpose(0, 1)

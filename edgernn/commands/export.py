@@ -21,7 +21,10 @@ from edgernn.spec import StreamSpec
 
 Options = dict[str, Any]
 
-MODULE_OPTIONS = ("weights", "inputs", "time_axis", "name", "model_version", "labels", "rate", "train_length", "meta")
+MODULE_OPTIONS = (
+    *("weights", "inputs", "time_axis", "name", "model_version", "labels", "rate", "train_length", "meta"),
+    *("mode", "lookahead", "dry_run"),
+)
 
 
 @click.command("export")
@@ -35,6 +38,10 @@ MODULE_OPTIONS = ("weights", "inputs", "time_axis", "name", "model_version", "la
 @click.option("--labels", metavar="A,B,…|FILE", help="Names of the output's features, or a file with one a line.")
 @click.option("--rate", type=float, metavar="HZ", help="Frames of the input per second.")
 @click.option("--train-length", type=click.IntRange(1), metavar="N", help="Frames of the sequences it was trained on.")
+@click.option(
+    "--mode", default="stream", show_default=True, help="stream, window:N[/SLIDE] or offline (a whole window)."
+)
+@click.option("--lookahead", metavar="N[/BLOCK]|MSms", help="What backward layers see of the future.")
 @click.option("--meta", multiple=True, metavar="K=V", help="Anything else to keep in the file.")
 @click.option("--calibration", metavar="DATA", help=f"Write it in int8, calibrated with {DATA}")
 @quantize_options
@@ -54,6 +61,8 @@ def command(
     labels: str | None,
     rate: float | None,
     train_length: int | None,
+    mode: str,
+    lookahead: str | None,
     meta: tuple[str, ...],
     calibration: str | None,
     dry_run: bool,
@@ -66,15 +75,16 @@ def command(
     file that this wrote. With --calibration the file is in int8, as by `edgernn quantize`. With --dry-run no file is
     written, and the exit status says whether the module streams.
     """
+    if source.endswith(".onnx"):
+        _refuse(ctx, MODULE_OPTIONS, "goes with a module; the file has its contract already")
     if dry_run:
-        _dry_run(ctx, source, inputs, time_axis, as_json)
+        _dry_run(ctx, source, inputs, time_axis, as_json, mode=mode, lookahead=lookahead, rate_hz=rate)
         return
     if output is None:
         raise click.UsageError("Missing option '-o' / '--output'.", ctx)
     if calibration is None:
         _refuse(ctx, options, "goes with --calibration")
     if source.endswith(".onnx"):
-        _refuse(ctx, MODULE_OPTIONS, "goes with a module; the file has its contract already")
         spec = _from_file(Path(source), output, calibration, options)
     else:
         module, example, axes = resolve(source, inputs)
@@ -88,6 +98,8 @@ def command(
             "labels": _labels(labels),
             "rate_hz": rate,
             "train_length": train_length,
+            "mode": mode,
+            "lookahead": lookahead,
             "meta": dict(_pair(item) for item in meta),
         }
         spec = _from_module(module, example, output, calibration, contract, options)
@@ -95,9 +107,11 @@ def command(
         click.echo(json.dumps(json.loads(spec.to_json()), indent=2))
 
 
-def _dry_run(ctx: click.Context, source: str, inputs: tuple[str, ...], time_axis: int | None, as_json: bool) -> None:
+def _dry_run(
+    ctx: click.Context, source: str, inputs: tuple[str, ...], time_axis: int | None, as_json: bool, **options: Any
+) -> None:
     module, example, axes = resolve(source, inputs)
-    plan = plan_export(module, example, time_axis if time_axis is not None else 1 if axes is None else axes)
+    plan = plan_export(module, example, time_axis if time_axis is not None else 1 if axes is None else axes, **options)
     click.echo(json.dumps(plan.as_dict(), indent=2) if as_json else plan.report())
     if plan.blockers:
         ctx.exit(1)

@@ -131,9 +131,7 @@ class _Stack:
         value = self._turned(f"{name}.rows", value, timing, (len(starts), span, rows, width))
         value = t.add(kind, name, timing, x=value, reverse=True, **self._parameters(index), **attributes)
         value = t.add(ops.Slice, f"{name}.kept", timing, x=value, axis=2, start=0, end=block)
-        made = replace(
-            timing, delay=window.timing.delay * block, receptive_field=timing.widened(span - 1).receptive_field
-        )
+        made = replace(timing.widened(span - 1), delay=window.timing.delay * block)
         out = t.builder.shape(value)[-1]
         value = self._turned(f"{name}.frames", value, made, (len(starts), rows, block, out))
         value = t.add(ops.Reshape, f"{name}.joined", made, x=value, shape=(len(starts) * block, rows, out))
