@@ -6,7 +6,7 @@ whole-sequence run. An output has `group` frames for `period` input frames; a se
 `(T + offset) // period * group + extra` of them.
 """
 
-from __future__ import annotations
+# without `from __future__ import annotations`: a contract is read by its fields' types
 
 import base64
 import binascii
@@ -16,7 +16,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -140,7 +140,7 @@ class StreamSpec:
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @classmethod
-    def from_json(cls, text: str | bytes, place: str = "") -> StreamSpec:
+    def from_json(cls, text: str | bytes, place: str = "") -> Self:
         """Read a contract.
 
         Raises `SpecError` when `text` is no JSON, misses a field, has one of the wrong type or an unknown one, or is
@@ -159,11 +159,11 @@ class StreamSpec:
                 place=place,
                 hint="update edgernn, or export the model again with this version",
             )
-        spec = typing.cast(StreamSpec, _build(cls, data, "spec", place))
+        spec = typing.cast(Self, _build(cls, data, "spec", place))
         _validate(spec, place)
         return spec
 
-    def with_hash(self, content_sha256: str) -> StreamSpec:
+    def with_hash(self, content_sha256: str) -> Self:
         """The same contract for a file whose content has this hash."""
         return replace(self, content_sha256=content_sha256)
 
@@ -176,15 +176,13 @@ def _frame(shape: tuple[int, ...], batch_axis: int | None) -> tuple[int, ...]:
 
 
 def _build(cls: type[Any], data: Mapping[str, Any], where: str, place: str) -> Any:
-    hints = typing.get_type_hints(cls)
-    names = {f.name for f in fields(cls)}
-    unknown = sorted(set(data) - names)
+    unknown = sorted(set(data) - {f.name for f in fields(cls)})
     if unknown:
         raise SpecError(f"the streaming contract has an unknown field `{where}.{unknown[0]}`", place=place)
     values = {}
     for f in fields(cls):
         if f.name in data:
-            values[f.name] = _convert(hints[f.name], data[f.name], f"{where}.{f.name}", place)
+            values[f.name] = _convert(f.type, data[f.name], f"{where}.{f.name}", place)
     try:
         return cls(**values)
     except TypeError as error:

@@ -1,6 +1,6 @@
-"""Spoken digits, from raw audio to a stream: train, export, prove, listen frame by frame.
+"""Spoken digits, from raw audio to a stream: train, export, prove, quantize, listen frame by frame.
 
-    python examples/keyword_spotting.py demo       # all of it, and the latency of a step
+    python examples/keyword_spotting.py demo       # all of it, then int8 and the engine, in one table
     python examples/keyword_spotting.py speakers   # how well it knows a speaker it never heard
 
 The network takes raw 8 kHz audio and gives one posterior per 20 ms. Its front end is part of the module, so nothing is
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ BACKGROUND, IGNORED = 10, -1
 SECONDS = 1.2  # of a training example
 TAIL = 0.3  # seconds behind a word in which the network shall name it
 EPOCHS, BATCH, RATE_OF_LEARNING, SEED = 30, 64, 5e-3, 1
+CALIBRATION = 300  # training clips that the int8 form is calibrated on
 SYNTHETIC = Path(__file__).parent / "data" / "digits.npz"
 
 Array = npt.NDArray[Any]
@@ -240,8 +240,44 @@ def export(model: nn.Module, path: Path) -> None:
     print(result.report())
 
 
+def quantize(path: Path, clips: list[tuple[Array, int]]) -> tuple[Path, Path]:
+    """The int8 form of an exported file, calibrated on some of the clips, for onnxruntime and for the engine."""
+    from edgernn.export import convert_model
+    from edgernn.quantize import quantize_model
+
+    some = clips[:: max(1, len(clips) // CALIBRATION)]
+    int8 = quantize_model(path, [with_tail(clip) for clip, _ in some], path.with_suffix(".int8.onnx"))
+    ernn = convert_model(int8.path, path.with_suffix(".ernn"))
+    print(ernn.report())
+    return int8.path, ernn.path
+
+
+def compare(files: dict[str, Path], clips: list[tuple[Array, int]], seconds: float = 5) -> str:
+    """A table: accuracy streamed in odd pieces, size, and the latency of a step, back-to-back and at its real pace."""
+    from edgernn.commands.table import table
+    from edgernn.runtime.bench import bench
+
+    measured = bench(list(files.values()), seconds=seconds).rows
+    rows = []
+    for name, path in files.items():
+        quick, paced = (row for row in measured if row.file == path.name)
+        rows.append(
+            {
+                "file": path.name,
+                "run by": name,
+                "accuracy": f"{streamed_accuracy(path, clips):.2%}",
+                "bytes": path.stat().st_size,
+                "p50 µs": quick.p50_us,
+                "p99 µs": quick.p99_us,
+                "paced p50": paced.p50_us,
+                "paced p99": paced.p99_us,
+            }
+        )
+    return table(rows)
+
+
 def demo(clips: Clips, out: Path) -> None:
-    """Train, export, prove, stream, bench."""
+    """Train, export, prove, quantize, stream, measure."""
     out.mkdir(parents=True, exist_ok=True)
     training, test = clips.take(~clips.is_test), clips.take(clips.is_test)
     print(f"== train on {len(training)} clips of `{clips.name}`, {len(test)} held back", flush=True)
@@ -250,13 +286,14 @@ def demo(clips: Clips, out: Path) -> None:
     torch.save(model.state_dict(), weights)
     print("== export and prove", flush=True)
     export(model, path)
-    print("== stream the held-back clips in odd pieces", flush=True)
-    print(f"PyTorch, whole clips   {accuracy(model, test):7.2%}")
-    print(f"{path.name}, streamed  {streamed_accuracy(path, test):7.2%}", flush=True)
-    print("== latency of a step, 20 ms of audio", flush=True)
-    subprocess.run([sys.executable, "-m", "edgernn.cli", "bench", str(path), "--seconds", "5"], check=True)
-    print(f"== files: {weights}, {path}")
-    print(f"next: edgernn inspect {path}; edgernn run {path} --input clip.wav")
+    print("== quantize to int8, calibrated on training clips", flush=True)
+    int8, ernn = quantize(path, training)
+    print(
+        f"== stream the held-back clips in odd pieces; a step is 20 ms of audio (PyTorch: {accuracy(model, test):.2%})"
+    )
+    files = {"onnxruntime, float": path, "onnxruntime, int8": int8, "the engine, int8": ernn}
+    print(compare(files, test), flush=True)
+    print(f"next: edgernn inspect {ernn}; edgernn run {ernn} --input clip.wav")
 
 
 def speakers(clips: Clips) -> None:

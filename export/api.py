@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from edgernn.errors import ExportError
 from edgernn.export.capture import capture, describe
+from edgernn.export.formats import check_path, check_vectors, encode
 from edgernn.export.proof import Proof, prove
-from edgernn.export.to_onnx import to_onnx
 from edgernn.export.translate import Label, translate
+from edgernn.files import draft
 from edgernn.program import Program
-
-SUFFIXES = (".onnx",)
 
 
 @dataclass(frozen=True)
@@ -33,7 +27,7 @@ class ExportResult:
 
     def report(self) -> str:
         """A few lines for a person."""
-        spec, proof = self.program.spec, self.proof
+        spec = self.program.spec
         rate = spec.inputs[0].rate_hz
         late = f"{spec.latency} input frames" + (f" ({1000 * spec.latency / rate:g} ms)" if rate else "")
         return "\n".join(
@@ -41,8 +35,7 @@ class ExportResult:
                 f"wrote {self.path} ({self.path.stat().st_size} bytes, {len(self.program.ops)} operations,"
                 f" {len(spec.states)} states)",
                 f"hop {spec.hop}, delay {spec.delay} output frames, latency {late}",
-                f"proved on {proof.frames} frames in {proof.pieces} pieces of {len(proof.lengths)} sequences:"
-                f" largest error {proof.max_error:.1e} of the largest magnitude",
+                self.proof.report(),
             )
         )
 
@@ -59,7 +52,7 @@ def export_model(
     rate_hz: float | None = None,
     meta: Mapping[str, str] | None = None,
 ) -> ExportResult:
-    """Write `module` as a streaming ONNX file, and prove that the stream does what the module does.
+    """Write `module` as a streaming model file, `.onnx` or `.ernn`, and prove that it does what the module does.
 
     `module` is an ordinary sequence module; it is exported as in eval mode and left in the mode it was in.
     `example` is a tensor, or a tuple of them, as `module(*example)` takes: float32 or integers, a few dozen frames
@@ -71,7 +64,7 @@ def export_model(
     stream differs from the module, `ExportError` for anything else. No file is left then.
     """
     path = Path(path)
-    _check_path(path)
+    check_path(path)
     training = [item for item in module.modules() if item.training]
     module.eval()
     try:
@@ -85,37 +78,21 @@ def export_model(
             meta=meta or {},
         )
         program, places = translate(captured, label)
-        return _write(program, path, lambda draft: prove(source, draft, places))
+        return _write(program, path, lambda file: prove(source, file, places))
     finally:
         for item in training:
             item.training = True
 
 
-def _write(program: Program, path: Path, check: Any) -> ExportResult:
+def _write(program: Program, path: Path, check: Callable[[Path], Proof]) -> ExportResult:
     """Write, prove what was written, write again with the proof in it, and only then give the file its name."""
-    handle, temporary = tempfile.mkstemp(suffix=path.suffix, prefix=f".{path.stem}-", dir=path.parent)
-    os.close(handle)
-    draft = Path(temporary)
-    try:
-        draft.write_bytes(to_onnx(program))
-        proof: Proof = check(draft)
+    with draft(path) as file:
+        file.write_bytes(encode(program, path))
+        proof = check(file)
         proved = replace(program, spec=replace(program.spec, proof=proof.as_dict()))
-        draft.write_bytes(to_onnx(proved))
-        draft.chmod(0o644)
-        draft.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            draft.unlink()
+        file.write_bytes(encode(proved, path))
+        check_vectors(file)
     return ExportResult(path, proved, proof)
-
-
-def _check_path(path: Path) -> None:
-    if path.suffix not in SUFFIXES:
-        raise ExportError(f"`{path.suffix}` is no format of edgernn's", place=str(path), hint="write a .onnx file")
-    if not path.parent.is_dir():
-        raise ExportError("its folder does not exist", place=str(path))
-    if path.is_dir():
-        raise ExportError("is a folder", place=str(path))
 
 
 def _first_sequence(

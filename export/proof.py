@@ -36,6 +36,13 @@ class Proof:
     lengths: tuple[int, ...]  # input frames of the sequences
     pieces: int  # chunks they were fed in
 
+    def report(self) -> str:
+        """A line for a person."""
+        return (
+            f"proved on {self.frames} frames in {self.pieces} pieces of {len(self.lengths)} sequences:"
+            f" largest error {self.max_error:.1e} of the largest magnitude"
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """The proof as the contract stores it."""
         return {

@@ -2,7 +2,17 @@
 
 from edgernn.quantize.api import QuantizeResult, quantize_model
 from edgernn.quantize.compare import Difference
+from edgernn.quantize.module import quantize_module
 from edgernn.quantize.report import NodeReport, Report
 from edgernn.quantize.verify import Comparison, verify_models
 
-__all__ = ["Comparison", "Difference", "NodeReport", "QuantizeResult", "Report", "quantize_model", "verify_models"]
+__all__ = [
+    "Comparison",
+    "Difference",
+    "NodeReport",
+    "QuantizeResult",
+    "Report",
+    "quantize_model",
+    "quantize_module",
+    "verify_models",
+]

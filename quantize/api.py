@@ -12,7 +12,7 @@ import numpy as np
 import edgernn
 from edgernn import files
 from edgernn.errors import MissingExtraError, QuantizeError
-from edgernn.export import read_program, to_onnx
+from edgernn.export import check_path, encode, read_program, write_model
 from edgernn.program import Program
 from edgernn.quantize.compare import snr_db
 from edgernn.quantize.convert import Converted, Options, convert
@@ -54,7 +54,7 @@ def quantize_model(
     strict: bool = False,
     metric: Metric | None = None,
 ) -> QuantizeResult:
-    """Write the int8 form of an exported file, with a report of what it costs.
+    """Write the int8 form of an exported file, as `.onnx` or `.ernn`, with a report of what it costs.
 
     `calibration` is anything `read_sequences` takes; its sequences run through the float model with the state
     carried. `weight_type` is int8 or int4, `activation_type` int8, int16 or auto (int16 only for layers that gain by
@@ -63,7 +63,8 @@ def quantize_model(
     from a list of outputs `[frames, …]` and the calibration file's `targets`.
 
     Raises `CalibrationError` for data that doesn't fit, `QuantizeError` for a model that is quantized already or,
-    under `strict`, keeps a recurrent or matrix weight in float that was not excluded. No file is left then.
+    under `strict`, keeps a recurrent or matrix weight in float that was not excluded, `ExportError` for a file that
+    can't be written so. No file is left then.
     """
     model, path = Path(model), Path(path)
     for name, value, known in (
@@ -74,10 +75,7 @@ def quantize_model(
     ):
         if value not in known:
             raise QuantizeError(f"no {name} is called `{value}`", hint=f"there are: {', '.join(known)}")
-    if path.suffix != ".onnx":
-        raise QuantizeError(f"`{path.suffix}` is no format of edgernn's", place=str(path), hint="write a .onnx file")
-    if not path.parent.is_dir():
-        raise QuantizeError("its folder does not exist", place=str(path))
+    check_path(path)
     original = read_program(model)
     plan = make_plan(fold(original), exclude)
     sequences = read_sequences(calibration, original.spec)
@@ -88,7 +86,7 @@ def quantize_model(
     converted = _converted(program, seen, plan, options, sequences)
     if not plan.integer:
         raise QuantizeError("has nothing to quantize", place=str(model))
-    data = to_onnx(converted.program)
+    data = encode(converted.program, path)
     report = measure(model, program, converted, plan, sequences, len(data), metric)
     if strict and report.left_in_float:
         first = report.left_in_float[0]
@@ -98,7 +96,7 @@ def quantize_model(
             hint=f"without --strict it is an island of float; or name it: --exclude {first.name}",
         )
     near = _near(data, path, converted.program, sequences)
-    files.write_bytes(path, data)
+    write_model(path, data)
     return QuantizeResult(path, converted.program, replace(report, near_db=near))
 
 
@@ -173,7 +171,9 @@ def measure(
 
 
 def _near(data: bytes, path: Path, program: Program, sequences: Sequences) -> dict[str, float]:
-    """SNR of the file in onnxruntime against the exact integers, over the first sequence."""
+    """SNR of the file in onnxruntime against the exact integers, over the first sequence; empty for the engine's."""
+    if path.suffix != ".onnx":
+        return {}
     draft = path.with_name(f".{path.stem}-near.onnx")
     item, length = sequences.items[0], sequences.lengths[0]
     frames = min(length, 500 * program.spec.hop)

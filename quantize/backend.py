@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edgernn import content
@@ -26,6 +28,15 @@ class ReferenceEngine:
         self.summary_json = summarize(program)
         self._program = settled(program, evaluate)
 
+    @property
+    def details(self) -> dict[str, Any]:
+        """NumPy's version, which the bits do not depend on."""
+        return {"numpy": np.__version__}
+
+    def selftest(self) -> dict[str, bool] | None:
+        """The reference is what test vectors are made with."""
+        return None
+
     def check(self, spec: StreamSpec) -> None:
         """The interpreter takes its shapes from the contract itself."""
 
@@ -40,6 +51,7 @@ class ReferenceStepper:
     def __init__(self, program: Program) -> None:
         spec = program.spec
         self._run = Interpreter(program, evaluate)
+        self.steps = 0
         self.inputs = {port.name: np.zeros(port.shape, port.dtype) for port in spec.inputs}
         self.outputs = {port.name: np.zeros(port.shape, port.dtype) for port in spec.outputs}
         self.left: Array | None = None if spec.frames_left is None else np.full((), LEFT_UNKNOWN, np.int64)
@@ -49,6 +61,13 @@ class ReferenceStepper:
         results = self._run.step(self.inputs, LEFT_UNKNOWN if self.left is None else int(self.left))
         for name, array in self.outputs.items():
             array[...] = results[name]
+        self.steps += 1
+
+    def direct(self, x: Array, y: Array) -> None:
+        """There is no shorter way than `run`."""
+
+    def prefetch(self) -> None:
+        """There is nothing to gain."""
 
     def states(self) -> list[Array]:
         """The current state's arrays."""

@@ -1,7 +1,19 @@
 """Run a model file one frame at a time. This side never imports torch or onnx."""
 
+from typing import TYPE_CHECKING, Any
+
 from edgernn.runtime.model import Model, load
-from edgernn.runtime.recording import read as read_recording
 from edgernn.runtime.stream import Stream
 
+if TYPE_CHECKING:
+    from edgernn.runtime.recording import read as read_recording
+
 __all__ = ["Model", "Stream", "load", "read_recording"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "read_recording":  # not at the top: with csv, wave and zipfile it takes as long as all the rest
+        from edgernn.runtime.recording import read
+
+        return read
+    raise AttributeError(f"module 'edgernn.runtime' has no attribute {name!r}")

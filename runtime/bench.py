@@ -35,6 +35,7 @@ class Row:
     """One way of calling one file. Times are µs per step; None where a figure does not apply."""
 
     file: str
+    backend: str  # and of the engine the instruction set
     kind: str  # back-to-back or paced
     steps: int
     p50_us: float
@@ -103,6 +104,7 @@ class _Subject:
         self.stream: Stream = self.model.stream(rate_hz)
         self.load_ms = 1000 * (time.perf_counter() - began)
         self.name = path.name
+        self.backend = f"{self.model.backend} {self.model.details.get('isa', '')}".strip()
         spec = self.model.spec
         rate = rate_hz or spec.inputs[0].rate_hz
         self.period = None if rate is None else spec.hop / rate  # seconds
@@ -130,6 +132,7 @@ class _Subject:
         rtf = None if self.period is None else round(figures["p50_us"] / 1e6 / self.period, 7)
         return Row(
             file=self.name,
+            backend=self.backend,
             kind=kind,
             steps=len(times),
             max_us=round(float(micro.max()), 3),

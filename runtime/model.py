@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,38 +21,41 @@ Array = npt.NDArray[Any]
 _SUMMARY = {"name": str, "op": str, "inputs": list, "shape": list, "params": int, "macs": int, "bytes": int}
 
 
-def load(path: str | Path, backend: str = "auto", threads: int = 1) -> Model:
+def load(path: str | os.PathLike[str], backend: str = "auto", threads: int = 1) -> Model:
     """Open a streaming model file.
 
-    `backend` is `auto` (by the file's suffix) or the name of one; `threads` are those of one step. Raises
-    `ModelFileError` for a file that is missing, damaged or not ours, `SpecError` for a contract that can't be read,
-    `MissingExtraError` when the back end is not installed.
+    `backend` is `auto` (by the file's suffix) or the name of one; `threads` are those of one step. Of a `.ernn` file
+    the environment's `ERNN_ISA` may choose the instruction set. Raises `ModelFileError` for a file that is missing,
+    damaged or not ours, `SpecError` for a contract that can't be read, `MissingExtraError` when the back end is not
+    installed, `EdgeRNNError` for an instruction set that this CPU cannot run.
     """
-    path = Path(path)
+    path = os.fspath(path)
     if threads < 1:
         raise InputError(
             f"{threads} threads cannot run a step", hint="threads=1 is right for all but very large models"
         )
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            data = file.read()
     except IsADirectoryError:
-        raise ModelFileError("is a folder, not a model file", place=str(path)) from None
+        raise ModelFileError("is a folder, not a model file", place=path) from None
     except OSError as error:
-        raise ModelFileError(f"cannot be read: {error.strerror}", place=str(path)) from None
-    if stored_hash(data) != content_hash(data):  # before anything parses it
+        raise ModelFileError(f"cannot be read: {error.strerror}", place=path) from None
+    digest = content_hash(data)
+    if stored_hash(data) != digest:  # before anything parses it
         raise _damaged(path)
     name, engine = open_engine(path, data, backend, threads)
-    spec = StreamSpec.from_json(engine.spec_json, str(path))
-    if spec.content_sha256 != content_hash(data):
+    spec = StreamSpec.from_json(engine.spec_json, path)
+    if spec.content_sha256 != digest:
         raise _damaged(path)
     engine.check(spec)
     return Model(path, name, engine, spec)
 
 
-def _damaged(path: Path) -> ModelFileError:
+def _damaged(path: str) -> ModelFileError:
     return ModelFileError(
         "is damaged or was changed after it was written: its hash does not match",
-        place=str(path),
+        place=path,
         hint="export the model again",
     )
 
@@ -60,7 +63,7 @@ def _damaged(path: Path) -> ModelFileError:
 class Model:
     """A loaded model file. It holds no stream's state: any number of streams share it, also across threads."""
 
-    def __init__(self, path: Path, backend: str, engine: Engine, spec: StreamSpec) -> None:
+    def __init__(self, path: str, backend: str, engine: Engine, spec: StreamSpec) -> None:
         self.path = path
         self.backend = backend
         self.spec = spec
@@ -76,7 +79,23 @@ class Model:
             rows = json.loads(self._engine.summary_json)
             return [{key: kind(row[key]) for key, kind in _SUMMARY.items()} for row in rows]
         except (ValueError, TypeError, KeyError):
-            raise SpecError("its summary of operations cannot be read", place=str(self.path)) from None
+            raise SpecError("its summary of operations cannot be read", place=self.path) from None
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What the back end tells of how it runs the file: of the engine, instruction sets and bytes."""
+        return self._engine.details
+
+    def selftest(self) -> dict[str, bool]:
+        """Run the file's own test vectors on every instruction set that this CPU can run.
+
+        Gives by its name whether the outputs were, bit for bit, those of the file's maker. Raises `ModelFileError` for
+        a file without test vectors, which is any but a `.ernn`.
+        """
+        results = self._engine.selftest()
+        if results is None:
+            raise ModelFileError("has no test vectors", place=self.path, hint="a .ernn file has them")
+        return results
 
     def stream(self, rate_hz: float | None = None) -> Stream:
         """A new stream in its initial state.

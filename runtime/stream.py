@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edgernn.errors import InputError, StateError
 from edgernn.runtime import snapshot
-from edgernn.runtime.backends import Stepper
+from edgernn.runtime.backends import Direct, Stepper
 from edgernn.runtime.frames import by_name
 from edgernn.spec import LEFT_UNKNOWN, InputSpec, OutputSpec, StreamSpec
 
@@ -26,8 +26,9 @@ class Stream:
 
     `step` is the constant-delay form: whole hops in, as many output frames out, the first `delay` of which lie before
     the sequence. `push` and `flush` are the exact form: any number of frames in, and over the whole sequence exactly
-    the frames that the whole-sequence run has. Arrays are `[frames, …frame]`, without a batch axis; dicts by name
-    where a model has several inputs or outputs. A stream is used by one thread at a time.
+    the frames that the whole-sequence run has. In place, without a copy or a check: write `x`, `advance()`, read
+    `y`. Arrays are `[frames, …frame]`, without a batch axis; dicts by name where a model has several inputs or
+    outputs. A stream is used by one thread at a time.
     """
 
     def __init__(self, spec: StreamSpec, make: Callable[[], Stepper]) -> None:
@@ -37,11 +38,10 @@ class Stream:
         # frames of a hop that is not whole yet wait in the inputs' own buffers, the first `_held` rows
         self._inputs = {port.name: _without_batch(stepper.inputs[port.name], port) for port in spec.inputs}
         self._outputs = {port.name: _without_batch(stepper.outputs[port.name], port) for port in spec.outputs}
-        # of a single input and output, looked up once: a step may last less than these look-ups
         self._x = next(iter(self._inputs.values())) if len(spec.inputs) == 1 else None
-        self._x_shape = None if self._x is None else self._x.shape
-        self._x_dtype = None if self._x is None else self._x.dtype
         self._y = next(iter(self._outputs.values())) if len(spec.outputs) == 1 else None
+        self._run = stepper.run
+        self._direct = _direct(stepper, self._x, self._y)
         self._padding: float = 0.0  # behind the end; the export's proof makes it NaN to see that nothing reads it
         self.reset()
 
@@ -51,9 +51,9 @@ class Stream:
         """Back to the initial state, with nothing pushed."""
         self._stepper.set_states([state.initial() for state in self.spec.states])
         self._set_left(LEFT_UNKNOWN)
-        self._steps = 0
-        self._held = 0
+        self._stepper.steps = 0
         self._length: int | None = None  # input frames of the sequence, once `flush` has ended it
+        self._hold(0)
 
     def step(self, x: Frames, out: Array | None = None) -> Outputs:
         """Feed whole hops, `[n * hop, …frame]`; gives each step's frames as they come, `[n * frames, …frame]`.
@@ -63,21 +63,11 @@ class Stream:
         wrong shape, dtype or number of frames and `StateError` behind `push` of a part of a hop, or `flush`; the
         state is as before then.
         """
-        target = self._x
-        if target is None or type(x) is not np.ndarray or x.shape != self._x_shape or x.dtype != self._x_dtype:
-            return self._step_over(x, out)
-        if self._held or self._length is not None:
-            self._refuse_step()
-        if out is not None:
-            self._check_out(out, 1)
-        target[...] = x
-        self._run()
-        if self._y is None:
-            return {name: view.copy() for name, view in self._outputs.items()}
-        if out is None:
-            return self._y.copy()
-        out[...] = self._y
-        return out
+        if self._ready:
+            result = self._direct(x, out)
+            if result is not None:
+                return result
+        return self._step_over(x, out)
 
     def push(self, x: Frames) -> Outputs:
         """Feed any number of frames; gives the whole-sequence frames that are due, without the delay's.
@@ -88,17 +78,18 @@ class Stream:
         arrays = self._arrays(x)
         if self._length is not None:
             self._refuse_step()
-        hop, first, count = self.spec.hop, self._steps, len(next(iter(arrays.values())))
-        results = self._room((self._held + count) // hop)
-        start = 0
-        while count - start >= hop - self._held:
+        hop, first, count = self.spec.hop, self._stepper.steps, len(next(iter(arrays.values())))
+        steps, start = (self._held + count) // hop, 0
+        results = self._room(steps)
+        for index in range(steps):
             end = start + hop - self._held
             self._fill(arrays, start, end)
-            self._held, start = 0, end
+            self._hold(0)
+            start = end
             self._run()
-            self._collect(results, self._steps - first - 1)
+            self._collect(results, index)
         self._fill(arrays, start, count)
-        self._held += count - start
+        self._hold(self._held + count - start)
         return self._due(results, first)
 
     def flush(self) -> Outputs:
@@ -109,18 +100,19 @@ class Stream:
         """
         if self._length is not None:
             self._refuse_step()
-        hop, first = self.spec.hop, self._steps
+        hop, first = self.spec.hop, self._stepper.steps
         taken = first * hop + self._held
         steps = max(self._steps_missing(port, taken) for port in self.spec.outputs) if taken else 0
         results = self._room(steps)
         for index in range(steps):
-            self._set_left(taken - self._steps * hop)
+            self._set_left(taken - self._stepper.steps * hop)
             for view in self._inputs.values():
                 view[self._held :] = self._padding if view.dtype.kind == "f" else 0
-            self._held = 0
+            self._hold(0)
             self._run()
             self._collect(results, index)
-        self._held, self._length = 0, taken
+        self._length = taken
+        self._hold(0)
         return self._due(results, first)
 
     def save(self) -> bytes:
@@ -128,7 +120,7 @@ class Stream:
         length = _RUNNING if self._length is None else self._length
         waiting = [view[: self._held] for view in self._inputs.values()]
         arrays = [*self._stepper.states(), *waiting]
-        return snapshot.pack(self.spec.content_sha256, (self._steps, self._held, length), arrays)
+        return snapshot.pack(self.spec.content_sha256, (self._stepper.steps, self._held, length), arrays)
 
     def restore(self, saved: bytes) -> None:
         """Back to a saved state. Raises `StateError` when it is damaged or of another model; nothing changes then."""
@@ -142,7 +134,8 @@ class Stream:
         self._stepper.set_states(arrays[: len(states)])
         for view, array in zip(self._inputs.values(), pushed, strict=True):
             view[:held] = array
-        self._steps, self._held, self._length = steps, held, None if length == _RUNNING else length
+        self._stepper.steps, self._length = steps, None if length == _RUNNING else length
+        self._hold(held)
         self._set_left(LEFT_UNKNOWN)
 
     def fork(self) -> Stream:
@@ -159,6 +152,16 @@ class Stream:
     # --- in place --------------------------------------------------------------------------------------------
 
     @property
+    def x(self) -> Array:
+        """The only input's buffer, `[hop, …frame]`, for the life of the stream. Raises `InputError` for several."""
+        return _only(self._x, self._inputs)
+
+    @property
+    def y(self) -> Array:
+        """The only output's buffer, `[frames, …frame]`, valid until the next step. Raises `InputError` for several."""
+        return _only(self._y, self._outputs)
+
+    @property
     def inputs(self) -> Mapping[str, Array]:
         """The inputs' own buffers by name, `[hop, …frame]`: write the frames here, then `advance()`."""
         return self._inputs
@@ -170,15 +173,20 @@ class Stream:
 
     def advance(self) -> None:
         """One step from `inputs` to `outputs`, without a copy. Raises `StateError` as `step` does."""
-        if self._held or self._length is not None:
+        if not self._ready:
             self._refuse_step()
         self._run()
 
+    def prefetch(self) -> None:
+        """Ask the caches for the weights, well before the next frame is due. Changes no result."""
+        self._stepper.prefetch()
+
     # --- inside ----------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        self._stepper.run()
-        self._steps += 1
+    def _hold(self, frames: int) -> None:
+        """So many frames wait in the inputs' buffers for the rest of their hop."""
+        self._held = frames
+        self._ready = frames == 0 and self._length is None
 
     def _refuse_step(self) -> None:
         if self._length is not None:
@@ -199,7 +207,7 @@ class Stream:
 
     def _step_over(self, x: Frames, out: Array | None) -> Outputs:
         arrays = self._arrays(x)
-        if self._held or self._length is not None:
+        if not self._ready:
             self._refuse_step()
         hop, count = self.spec.hop, len(next(iter(arrays.values())))
         if count == 0 or count % hop:
@@ -231,6 +239,8 @@ class Stream:
             raise InputError(
                 f"`out` is {came}; the result is {view.dtype} {list(shape)}", place=self.spec.outputs[0].name
             )
+        if not out.flags.writeable:
+            raise InputError("`out` is not to be written", place=self.spec.outputs[0].name)
 
     def _set_left(self, frames: int) -> None:
         if self._stepper.left is not None:
@@ -255,11 +265,11 @@ class Stream:
     def _given(self, port: OutputSpec) -> int:
         if self._length is not None:
             return port.length(self._length) if self._length else 0
-        return max(0, self._steps * port.shape[0] - port.delay)
+        return max(0, self._stepper.steps * port.shape[0] - port.delay)
 
     def _steps_missing(self, port: OutputSpec, taken: int) -> int:
         """Steps until the last frame of a sequence of `taken` input frames has left."""
-        return max(0, -(-(port.length(taken) + port.delay) // port.shape[0]) - self._steps)
+        return max(0, -(-(port.length(taken) + port.delay) // port.shape[0]) - self._stepper.steps)
 
     def _due(self, results: Mapping[str, Array], first: int) -> Outputs:
         """The true frames among those of the steps from `first` on."""
@@ -268,6 +278,40 @@ class Stream:
             origin = first * port.shape[0] - port.delay  # whole-sequence index of the first of them
             due[port.name] = results[port.name][max(0, -origin) : max(0, self._given(port) - origin)]
         return _one_or_all(due)
+
+
+def _direct(stepper: Stepper, x: Array | None, y: Array | None) -> Direct:
+    """`Stepper.direct`, or the like in Python; of several inputs or outputs one that takes nothing."""
+    if x is None or y is None:
+        return lambda given, out: None
+    short = stepper.direct(x, y)
+    if short is not None:
+        return short
+    x_kind, y_kind = (x.shape, x.dtype), (y.shape, y.dtype)
+
+    def direct(given: Any, out: Any) -> Array | None:
+        if type(given) is not np.ndarray or (given.shape, given.dtype) != x_kind:
+            return None
+        if out is None:
+            x[...] = given
+            stepper.run()
+            return y.copy()
+        if type(out) is not np.ndarray or (out.shape, out.dtype) != y_kind or not out.flags.writeable:
+            return None
+        x[...] = given
+        stepper.run()
+        out[...] = y
+        return out
+
+    return direct
+
+
+def _only(view: Array | None, views: Mapping[str, Array]) -> Array:
+    if view is None:
+        raise InputError(
+            f"there are {len(views)}: {', '.join(views)}", hint="take one by its name from `inputs` or `outputs`"
+        )
+    return view
 
 
 def _without_batch(array: Array, port: InputSpec | OutputSpec) -> Array:

@@ -6,18 +6,21 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
 from torch import Tensor, nn
 
-from edgernn.export import ExportResult, export_model, streaming
+import edgernn
+from edgernn.export import ExportResult, convert_model, export_model, streaming
 from edgernn.export.rules import Rule, find_rule
 from edgernn.nn import Recurrent
 
 from families import ALL, BY_NAME
 
 Exporter = Callable[[str], "Exported"]
+Loader = Callable[[str], edgernn.Model]
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,15 @@ class Exported:
     example: Tensor | tuple[Tensor, ...]
     result: ExportResult
     path: Path
+
+    @cached_property
+    def ernn(self) -> Path:
+        """The same model for the engine."""
+        return convert_model(self.path, self.path.with_suffix(".ernn")).path
+
+    def of(self, backend: str) -> Path:
+        """The file that a back end runs."""
+        return self.ernn if backend == "engine" else self.path
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +78,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory, rules_folder: Path) -> It
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streaming, "find_rule", find)
         yield export
+
+
+@pytest.fixture(params=["onnxruntime", "engine"])
+def load(request: pytest.FixtureRequest, exported: Exporter) -> Loader:
+    """Loads a family by name, on one back end after the other."""
+    return lambda name: edgernn.load(exported(name).of(request.param))
 
 
 @pytest.fixture(scope="session")

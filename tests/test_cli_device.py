@@ -1,4 +1,4 @@
-"""`edgernn run`, `bench` and `inspect`: what they print, and how they end."""
+"""`edgernn run`, `bench`, `inspect` and `verify` of one file: what they print, and how they end, on both back ends."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import subprocess
 import sys
 import wave
@@ -19,11 +20,14 @@ from click.testing import CliRunner, Result
 from torch import nn
 
 import edgernn
+from edgernn import content
 from edgernn.cli import edgernn as command_line
 from edgernn.errors import EdgeRNNError
 from edgernn.export import export_model
+from edgernn.runtime.backends.engine import usable_isas
 
 RATE = 8000
+USABLE = usable_isas()
 
 
 class Loudness(nn.Module):
@@ -38,10 +42,10 @@ class Loudness(nn.Module):
         return self.gru(self.conv(audio.unsqueeze(1)).transpose(1, 2))[0]
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=[".onnx", ".ernn"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("device") / "loud.onnx"
+    path = tmp_path_factory.mktemp("device") / f"loud{request.param}"
     export_model(Loudness(), torch.randn(1, 800), path, rate_hz=RATE, labels=("a", "b", "c"))
     return path
 
@@ -148,6 +152,35 @@ def test_inspect(model: Path) -> None:
         assert part in text
     data = json.loads(call("inspect", model, "--json").stdout)
     assert data["total"] == {"params": 243 + 72, "macs": 240 + 54, "bytes": 4 * (243 + 72)}
+    if model.suffix == ".ernn":
+        assert (data["backend"], data["isa"], data["file_bytes"]) == ("engine", USABLE[0], model.stat().st_size)
+        assert f"engine  {USABLE[0]}, of {', '.join(USABLE)} that this CPU can run" in text
+        assert f"{data['file_bytes']} bytes of file, {data['stream_bytes']} per stream" in text
+
+
+def test_verify_a_file_by_itself(tmp_path: Path) -> None:
+    """Its content hash, and its test vectors on every instruction set; exit 1 where they differ."""
+    path = tmp_path / "m.ernn"
+    export_model(nn.GRU(4, 4, batch_first=True), torch.randn(1, 9, 4), path)
+    text = call("verify", path).stdout
+    for isa in USABLE:
+        assert re.search(rf"^{isa} +equal$", text, re.M)
+    report = json.loads(call("verify", path, "--json").stdout)
+    assert report == {"content_sha256": edgernn.load(path).spec.content_sha256, "vectors": dict.fromkeys(USABLE, True)}
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "damaged.ernn").write_bytes(data)
+    with pytest.raises(EdgeRNNError, match="hash does not match"):
+        call("verify", tmp_path / "damaged.ernn")
+    data[-1] ^= 1
+    start = int.from_bytes(data[72:80], "little")  # of the program's record, whose last field the hash is
+    data[start + 95] ^= 1
+    (tmp_path / "other.ernn").write_bytes(content.seal(bytes(data)))
+    result = CliRunner().invoke(command_line, ["verify", str(tmp_path / "other.ernn")])
+    assert "WRONG" in result.stdout
+    assert f"not its maker's on {', '.join(USABLE)}" in str(result.exception)
+    for words in (("verify", path, path), ("verify", path, "--data", "x.npz")):
+        assert call(*words).exit_code == 2
 
 
 def test_inspect_a_checkpoint(tmp_path: Path) -> None:
@@ -159,25 +192,26 @@ def test_inspect_a_checkpoint(tmp_path: Path) -> None:
 QUICK = ("--steps", 100, "--seconds", 0.2)
 
 
-def test_bench_formats(model: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other.onnx"
+def test_bench_formats(model: Path) -> None:
+    other = model.with_name(f"other{model.suffix}")
     other.write_bytes(model.read_bytes())
     data = json.loads(call("bench", model, "--against", other, *QUICK, "--json").stdout)
     assert [(row["file"], row["kind"]) for row in data["rows"]] == [
-        ("loud.onnx", "back-to-back"),
-        ("loud.onnx", "paced"),
-        ("other.onnx", "back-to-back"),
-        ("other.onnx", "paced"),
+        (model.name, "back-to-back"),
+        (model.name, "paced"),
+        (other.name, "back-to-back"),
+        (other.name, "paced"),
     ]
     for row in data["rows"]:
         assert 0 < row["p50_us"] <= row["p90_us"] <= row["p99_us"] <= row["p999_us"] <= row["max_us"]
         assert (row["misses"] is None) == (row["kind"] == "back-to-back")
         assert row["rtf"] == pytest.approx(row["p50_us"] / 10_000, rel=1e-2)
         assert row["load_ms"] > 0
+        assert row["backend"] == ("onnxruntime" if model.suffix == ".onnx" else f"engine {USABLE[0]}")
         assert row["rss_mb"] > 1
     assert data["machine"]["cpu"]
     rows = list(csv.DictReader(io.StringIO(call("bench", model, *QUICK, "--format", "csv").stdout)))
-    assert rows[0]["file"] == "loud.onnx"
+    assert rows[0]["file"] == model.name
     assert call("bench", model, *QUICK, "--format", "md").stdout.startswith("| file")
     assert "p99_us" in call("bench", model, *QUICK).stdout
 
@@ -194,7 +228,7 @@ def test_bench_gates(model: Path, tmp_path: Path) -> None:
     assert against(1000).exit_code == 0
     slower = against(0.001)
     assert slower.exit_code == 1
-    assert "slower: loud.onnx, back-to-back" in slower.stderr
+    assert f"slower: {model.name}, back-to-back" in slower.stderr
     assert call("bench", model, *QUICK, "--max-p99-us", 1e9).exit_code == 0
     assert call("bench", model, *QUICK, "--max-p99-us", 0.001).exit_code == 1
     for text in ("no json", "[]", '{"schema": 1}', '{"schema": 0, "rows": []}', '{"schema": 1, "rows": []}'):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -79,6 +80,79 @@ def test_factory_with_everything(run: Run) -> None:
 def test_json_is_the_contract(run: Run) -> None:
     result = run("user_model:with_example", "-o", "m.onnx", "--json")
     assert json.loads(result.stdout)["outputs"][0]["delay"] == 1
+
+
+CALIBRATION = """
+import numpy as np
+
+def clips():
+    random = np.random.default_rng(0)
+    return [random.standard_normal((60, 40)).astype("f") for _ in range(4)]
+"""
+
+
+def test_every_way_to_the_engine(run: Run) -> None:
+    """Float or int8, from the module in one command or by the files between: the same model, and nothing else left."""
+    Path("user_data.py").write_text(CALIBRATION)
+    module, data = ["user_model:with_example", "--name", "m"], ["--calibration", "user_data:clips"]
+    for words in (
+        [*module, "-o", "m.onnx"],
+        [*module, "-o", "float.ernn"],
+        ["m.onnx", "-o", "converted.ernn"],
+        [*module, *data, "-o", "m.int8.onnx"],
+        [*module, *data, "-o", "int8.ernn"],
+        ["m.onnx", *data, "-o", "quantized.ernn"],
+        ["m.int8.onnx", "-o", "packed.ernn"],
+    ):
+        result = run(*words)
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert f"wrote {words[-1]} " in result.stderr
+        assert ("proved on" in result.stderr) == (words[0] == module[0])
+        assert ("calibrated on" in result.stderr) == ("--calibration" in words)
+    assert {p.name for p in Path().iterdir() if p.suffix in (".onnx", ".ernn") or p.name.startswith(".")} == {
+        *("m.onnx", "float.ernn", "converted.ernn", "m.int8.onnx", "int8.ernn", "quantized.ernn", "packed.ernn"),
+    }
+    assert Path("int8.ernn").read_bytes() == Path("quantized.ernn").read_bytes() == Path("packed.ernn").read_bytes()
+    assert edgernn.load("float.ernn").spec.proof["max_error"] < 1e-5
+    x = np.random.default_rng(1).standard_normal((30, 40)).astype("f")
+    exact = edgernn.load("m.int8.onnx", "reference")(x)
+    np.testing.assert_array_equal(edgernn.load("int8.ernn")(x), exact)
+    for name in ("float.ernn", "converted.ernn"):
+        np.testing.assert_allclose(edgernn.load(name)(x), edgernn.load("m.onnx")(x), atol=1e-5)
+
+
+def test_what_does_not_go_together(run: Run) -> None:
+    run("user_model:with_example", "-o", "m.onnx")
+    before = sorted(Path().iterdir())
+    for words, text in (
+        (["m.onnx", "-o", "n.onnx"], "is a .onnx file already"),
+        (["m.onnx", "-o", "m.bin"], "no format"),
+        (["none.onnx", "-o", "m.ernn"], "none.onnx"),
+        (["m.onnx", "-o", "none/m.ernn"], "folder does not exist"),
+        (["user_model:with_example", "--calibration", "none.npz", "-o", "m.ernn"], "none.npz"),
+    ):
+        with pytest.raises(EdgeRNNError, match=text):
+            run(*words)
+    for words, text in (
+        (["m.onnx", "--name", "x", "-o", "m.ernn"], "--name goes with a module"),
+        (["m.onnx", "--per-tensor", "-o", "m.ernn"], "--per-tensor goes with --calibration"),
+    ):
+        result = run(*words)
+        assert (result.exit_code, text in result.stderr) == (2, True)
+    assert sorted(Path().iterdir()) == before
+
+
+def test_an_engine_that_is_wrong_leaves_no_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every .ernn is run on its test vectors before it gets its name."""
+    from edgernn.export.to_ernn import api
+
+    run("user_model:with_example", "-o", "m.onnx")
+    monkeypatch.setattr(api, "vectors_hash", lambda *arguments: 1)
+    before = sorted(Path().iterdir())
+    for words in (["m.onnx"], ["user_model:with_example"]):
+        with pytest.raises(EdgeRNNError, match="outputs are not the reference's on"):
+            run(*words, "-o", "m.ernn")
+    assert sorted(Path().iterdir()) == before
 
 
 def test_an_instance_and_labels_from_a_file(run: Run) -> None:

@@ -52,6 +52,21 @@ def test_real_recordings(path: Path, shared_data: Path) -> None:
     assert example.streamed_accuracy(path, test) >= 0.93
 
 
+def test_table_of_the_demo(path: Path) -> None:
+    """Quantized as the demo does, on a few clips: a line for each file, the engine's under half of the float one."""
+    clips = example.load_clips(example.SYNTHETIC)
+    int8, ernn = example.quantize(path, clips.take(~clips.is_test)[::20])
+    header, *lines = example.compare(
+        {"a": path, "b": int8, "c": ernn}, clips.take(clips.is_test)[::30], 0.3
+    ).splitlines()
+    for name in ("accuracy", "bytes", "p50 µs", "p99 µs", "paced p50", "paced p99"):
+        assert name in header
+    assert [line.split()[0] for line in lines] == [path.name, int8.name, ernn.name]
+    assert ernn.stat().st_size < path.stat().st_size / 2
+    model = edgernn.load(ernn)
+    assert (model.backend, model.spec.labels, model.spec.name) == ("engine", example.LABELS, "digits")
+
+
 def test_synthetic_set(path: Path) -> None:
     """The repository's own clips: their number, their split, their length."""
     clips = example.load_clips(example.SYNTHETIC)

@@ -9,6 +9,7 @@ import sys
 import venv
 import zipfile
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ FOLDERS = {
 HOST_ONLY = {"torch", "onnx", "onnxscript", "safetensors"}
 # what an import of a stage may reach of another stage: its public package, never a module inside
 STAGES = ("edgernn.export", "edgernn.quantize", "edgernn.runtime")
-DEVICE_COMMANDS = ("bench", "inspect", "run", "table", "__init__")
+DEVICE_COMMANDS = ("bench", "inspect", "run", "table", "verify", "__init__")
 TORCH_MODULES = ("edgernn.nn",)
 
 
@@ -95,20 +96,41 @@ def test_docstrings(name: str, path: Path) -> None:
             assert ast.get_docstring(node), f"{name}.{node.name} has no docstring"
 
 
-def test_the_device_side_leaves_torch_alone(exported: Exporter) -> None:
+@pytest.mark.parametrize("backend", ["onnxruntime", "engine"])
+def test_the_device_side_leaves_torch_alone(exported: Exporter, backend: str) -> None:
     """Loading, inspecting and running a file, in a fresh process, imports neither torch nor onnx."""
     code = f"""
 import sys, numpy, edgernn, edgernn.runtime, edgernn.cli
 from click.testing import CliRunner
-path = {str(exported("GRU").path)!r}
+path = {str(exported("GRU").of(backend))!r}
 edgernn.load(path)(numpy.zeros((3, 8), "f"))
-for words in (["inspect", path], ["bench", path, "--steps", "100"], ["--help"]):
-    assert CliRunner().invoke(edgernn.cli.edgernn, words, catch_exceptions=False).exit_code == 0
+for words in (["inspect", path], ["bench", path, "--steps", "100"], ["--help"], ["verify", path]):
+    done = CliRunner().invoke(edgernn.cli.edgernn, words).exit_code == 0
+    assert done == (words[0] != "verify" or path.endswith(".ernn")), words
 tops = {{name.split(".")[0] for name in sys.modules}}
 assert not tops & {{"torch", "onnx"}}, tops
 assert not tops & {{"export", "quantize", "runtime", "targets"}}, tops
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_loading_is_light(exported: Exporter) -> None:
+    """Import, load and a stream take a fraction of numpy's own import, and no module that they could do without."""
+    code = f"""
+import json, sys, time
+times = [time.process_time()]
+import numpy
+times.append(time.process_time())
+before = set(sys.modules)
+import edgernn
+edgernn.load({str(exported("GRU").ernn)!r}).stream()
+times.append(time.process_time())
+print(json.dumps([times[1] - times[0], times[2] - times[1], sorted(set(sys.modules) - before)]))
+"""
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(3)]
+    numpys, ours, modules = (list(column) for column in zip(*map(json.loads, runs), strict=True))
+    assert min(ours) < min(numpys) / 2
+    assert not {"click", "csv", "email", "importlib.metadata", "pathlib", "wave", "zipfile"} & set(modules[0])
 
 
 @pytest.fixture(scope="session")
@@ -120,38 +142,63 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
+EXTENSION = "edgernn/runtime/_engine.abi3.so"
+
+
 @pytest.mark.xdist_group("wheel")
 def test_wheel_has_every_source(wheel: Path) -> None:
-    """No file of the package is left out, none is from elsewhere, and all are those of the checkout."""
+    """No file of the package is left out, the engine's sources among them, and all are those of the checkout."""
+    assert wheel.name.startswith(f"edgernn-{metadata.version('edgernn')}-cp311-abi3-")
+    assert wheel.stat().st_size <= 500_000
     with zipfile.ZipFile(wheel) as archive:
         packed = {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
+    assert packed.pop(EXTENSION)
     expected = {
         str(Path(*package.split(".")) / path.relative_to(ROOT / folder)): path.read_bytes()
         for folder, package in FOLDERS.items()
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".typed")
+        if path.is_file() and "__pycache__" not in path.parts and path.name != "_engine.c"
     }
     assert packed == expected
 
 
 @pytest.mark.xdist_group("wheel")
+def test_extension_is_one_for_all_pythons(wheel: Path, tmp_path: Path) -> None:
+    """It needs of Python what every Python from 3.11 has, by its own account, and exports its own entry alone."""
+    with zipfile.ZipFile(wheel) as archive:
+        library = Path(archive.extract(EXTENSION, tmp_path))
+    listed = subprocess.run(["nm", "-D", str(library)], capture_output=True, text=True, check=True).stdout
+    words = [line.split()[-2:] for line in listed.splitlines()]
+    assert [name for kind, name in words if kind in "TDBR"] == ["PyInit__engine"]
+    assert {name for kind, name in words if kind == "U" and name.startswith("_Py")} <= {"_Py_Dealloc", "_Py_NoneStruct"}
+
+
+@pytest.mark.xdist_group("wheel")
 def test_wheel_in_an_empty_environment(wheel: Path, exported: Exporter, tmp_path: Path) -> None:
-    """On a device: numpy, click and onnxruntime, no torch, no onnx; a model streams, and export says what it lacks."""
+    """On a device: numpy and click, no torch, no onnx; a model streams on the engine, and the rest says what it lacks.
+
+    With onnxruntime, an .onnx file streams too.
+    """
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "-c", str(ROOT / "constraints.txt"), f"{wheel}[onnxruntime]"], check=True)
+    pip += ["-c", str(ROOT / "constraints.txt")]
+    subprocess.run([*pip, str(wheel)], check=True)
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         command = [str(python), "-m", "edgernn.cli", *words]
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
 
-    path = str(exported("GRU").path)
+    path, ernn = str(exported("GRU").path), str(exported("GRU").ernn)
     assert "0.1.0" in run("--version").stdout
-    assert json.loads(run("inspect", path, "--json").stdout)["spec"]["hop"] == 1
+    assert json.loads(run("inspect", ernn, "--json").stdout)["spec"]["hop"] == 1
     (tmp_path / "x.csv").write_text("a,b,c,d,e,f,g,h\n" + "1,2,3,4,5,6,7,8\n" * 3)
-    result = run("run", path, "--input", "x.csv")
+    result = run("run", ernn, "--input", "x.csv")
     assert len(result.stdout.splitlines()) == 3, result.stderr
+    assert "p99_us" in run("bench", ernn, "--steps", "100").stdout
+    assert set(json.loads(run("verify", ernn, "--json").stdout)["vectors"].values()) == {True}
+    lacking = run("run", path, "--input", "x.csv")
+    assert (lacking.returncode, "edgernn[onnxruntime]" in lacking.stderr) == (1, True)
     refused = run("export", "a:b", "-o", "m.onnx")
     assert refused.returncode == 1
     assert "`torch` is not installed" in refused.stderr
@@ -159,8 +206,13 @@ def test_wheel_in_an_empty_environment(wheel: Path, exported: Exporter, tmp_path
     checkpoint = run("inspect", "w.pt")
     assert checkpoint.returncode == 1
     assert "torch" in checkpoint.stderr
-    for name in ("torch", "onnx"):
+    compared = run("verify", ernn, path, "--data", "x.csv")
+    assert (compared.returncode, "edgernn[export]" in compared.stderr) == (1, True)
+    for name in ("torch", "onnx", "onnxruntime"):
         assert subprocess.run([str(python), "-c", f"import {name}"], capture_output=True, check=False).returncode == 1
+    subprocess.run([*pip, f"{wheel}[onnxruntime]"], check=True)
+    result = run("run", path, "--input", "x.csv")
+    assert len(result.stdout.splitlines()) == 3, result.stderr
 
 
 def test_no_private_names_in_tracked_files() -> None:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import edgernn
+import edgernn.runtime
 from edgernn import content
 from edgernn.errors import EdgeRNNError, InputError, MissingExtraError, ModelFileError, SpecError
 from edgernn.export import read_program
@@ -24,6 +25,11 @@ from conftest import Exporter
 @pytest.fixture
 def data(exported: Exporter) -> bytes:
     return exported("GRU").path.read_bytes()
+
+
+@pytest.fixture(params=["onnxruntime", "engine"])
+def file(request: pytest.FixtureRequest, exported: Exporter) -> Path:
+    return exported("GRU").of(request.param)
 
 
 def test_missing_and_unknown(tmp_path: Path, exported: Exporter) -> None:
@@ -70,11 +76,12 @@ def test_altered(tmp_path: Path, data: bytes) -> None:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1), byte=st.integers(1, 255), cut=st.booleans())
-def test_damaged_anywhere(tmp_path: Path, data: bytes, place: float, byte: int, cut: bool) -> None:
+def test_damaged_anywhere(tmp_path: Path, file: Path, place: float, byte: int, cut: bool) -> None:
     """Wherever a file is cut or a byte of it changed, loading fails with an error of ours."""
+    data = file.read_bytes()
     index = min(int(place * len(data)), len(data) - 1)
     damaged = data[:index] if cut else data[:index] + bytes([data[index] ^ byte]) + data[index + 1 :]
-    path = tmp_path / "m.onnx"
+    path = tmp_path / f"m{file.suffix}"
     path.write_bytes(damaged)
     with pytest.raises(EdgeRNNError):
         edgernn.load(path)
@@ -104,6 +111,19 @@ def test_missing_extra(monkeypatch: pytest.MonkeyPatch, exported: Exporter) -> N
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtraError, match=r"edgernn\[onnxruntime\]"):
         edgernn.load(exported("GRU").path)
+
+
+def test_extension_not_built(monkeypatch: pytest.MonkeyPatch, exported: Exporter) -> None:
+    """What an .onnx file needs is there all the same."""
+    made = exported("GRU")
+    path = made.ernn
+    monkeypatch.delitem(sys.modules, "edgernn.runtime.backends.engine")
+    monkeypatch.setitem(sys.modules, "edgernn.runtime._engine", None)
+    monkeypatch.delattr(edgernn.runtime, "_engine")
+    with pytest.raises(MissingExtraError, match="extension module cannot be loaded") as caught:
+        edgernn.load(path)
+    assert "pip install -e ." in caught.value.hint
+    edgernn.load(made.path)
 
 
 def test_plain_onnxruntime_runs_the_file(data: bytes) -> None:

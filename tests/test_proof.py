@@ -63,6 +63,26 @@ def wrong_delay(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Translator, "window", broken)
 
 
+def state_not_kept_by_the_engine(patch: pytest.MonkeyPatch) -> None:
+    """The same on the engine."""
+    from edgernn.runtime.backends.engine import NativeStepper
+
+    make = NativeStepper.__init__
+
+    def broken(self: NativeStepper, *arguments: Any) -> None:
+        make(self, *arguments)
+        run = self.run
+
+        def forget() -> None:
+            run()
+            for state in self.states():
+                state[...] = 0
+
+        self.run = forget
+
+    patch.setattr(NativeStepper, "__init__", broken)
+
+
 def state_not_kept(patch: pytest.MonkeyPatch) -> None:
     """The stream starts every step from the initial state."""
     from edgernn.runtime.backends.onnxruntime import OnnxStepper
@@ -88,6 +108,7 @@ def state_not_kept(patch: pytest.MonkeyPatch) -> None:
         (late_by_one, "STFT centred, reflect"),
         (state_not_kept, "GRU"),
         (state_not_kept, "TCN with cut ends"),
+        (state_not_kept_by_the_engine, "GRU"),
     ],
 )
 def test_broken_rule_fails_the_export(
@@ -95,8 +116,9 @@ def test_broken_rule_fails_the_export(
 ) -> None:
     module, example = BY_NAME[family].build()
     break_it(monkeypatch)
+    name = "m.ernn" if break_it is state_not_kept_by_the_engine else "m.onnx"
     with pytest.raises(ExportError) as caught:
-        export_model(module, example, tmp_path / "m.onnx")
+        export_model(module, example, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
     if isinstance(caught.value, ProofError):
         assert "output" in str(caught.value)

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 import edgernn
 from edgernn.cli import edgernn as cli
-from edgernn.errors import CalibrationError, EdgeRNNError, ModelFileError, QuantizeError
-from edgernn.export import export_model, read_program
+from edgernn.errors import CalibrationError, EdgeRNNError, ExportError, ModelFileError, QuantizeError
+from edgernn.export import convert_model, export_model, read_program
 from edgernn.quantize import quantize_model, verify_models
 
 from conftest import Exporter
@@ -241,7 +241,7 @@ def test_bad_files(exported: Exporter, tmp_path: Path) -> None:
     (tmp_path / "cut.onnx").write_bytes(out.read_bytes()[:-100])
     with pytest.raises(ModelFileError):
         edgernn.load(tmp_path / "cut.onnx", "reference")
-    with pytest.raises(QuantizeError, match="is no format"):
+    with pytest.raises(ExportError, match="is no format"):
         quantize_model(path, data, tmp_path / "q.bin")
     for source in ("missing.npz", "missing:items", str(tmp_path)):
         with pytest.raises(EdgeRNNError):
@@ -265,14 +265,16 @@ def test_states_are_the_same_in_every_back_end(exported: Exporter, tmp_path: Pat
     assert np.abs(streams[2].push(x[20:40]) - whole[20:]).max() < 0.05
 
 
-def test_keyword_spotter_on_real_recordings(shared_data: Path) -> None:
+def test_keyword_spotter_on_real_recordings(shared_data: Path, tmp_path: Path) -> None:
     """The committed int8 file names the held-back digits; all figures: benchmarks/int8_keyword.md."""
     from examples import keyword_spotting as keyword
 
     path = Path(__file__).parent / "golden" / "keyword" / "digits.int8.onnx"
     clips = keyword.load_clips(shared_data / "fsdd" / "fsdd_5speakers.npz")
     test = clips.take(clips.is_test)[::4]
-    exact = edgernn.load(path, "reference")
+    exact = edgernn.load(convert_model(path, tmp_path / "digits.ernn").path)
+    clip = keyword.with_tail(test[0][0])
+    assert np.array_equal(exact(clip), edgernn.load(path, "reference")(clip))
     right = [keyword.decide(exact(keyword.with_tail(x))) == digit for x, digit in test]
     assert len(right) >= 60
     assert np.mean(right) >= 0.98

@@ -103,17 +103,21 @@ static gemv *choose(const char *isa, uint32_t gates) {
   return table[row][gates == 1 ? 0 : gates == 3 ? 1 : 2];
 }
 
-/* One layer's two products: `w` holds the input's panels, then the state's; `acc` two sums a row. */
-double time_gemv(const char *isa, const int8_t *w, const int32_t *bias, const int8_t *x, int32_t *acc, uint32_t in,
-                 uint32_t hidden, uint32_t gates, uint32_t steps) {
-  const uint32_t panels = (hidden + 15) / 16, in_quads = (in + 15) / 16 * 4, quads = (hidden + 15) / 16 * 4;
-  const int8_t *w_hh = w + (uint64_t)panels * gates * in_quads * 64;
-  gemv *run = choose(isa, gates);
+typedef struct {
+  uint32_t panels, gates, quads;
+} shape;
+
+/* All products of a network, their weights one behind the other; `acc` holds the sums of the largest. */
+double time_products(const char *isa, const int8_t *w, const int32_t *bias, const int8_t *x, int32_t *acc,
+                     const shape *shapes, uint32_t count, uint32_t steps) {
   double start = now();
   for (uint32_t i = 0; i < steps; i++) {
-    const int8_t *frame = x + i % 64 * in;
-    run((product){w, frame, bias, acc, panels, gates, in_quads});
-    run((product){w_hh, frame, bias, acc + 16 * panels * gates, panels, gates, quads});
+    const int8_t *at = w;
+    for (uint32_t k = 0; k < count; k++) {
+      const shape s = shapes[k];
+      choose(isa, s.gates)((product){at, x + i % 64 * 4, bias, acc, s.panels, s.gates, s.quads});
+      at += (uint64_t)s.panels * s.gates * s.quads * 64;
+    }
     __asm__ volatile("" ::: "memory");
   }
   return (now() - start) / steps;
@@ -136,7 +140,7 @@ __attribute__((target("avx2"))) double time_read(const void *from, uint64_t byte
   return (now() - start) / steps;
 }
 
-/* Steps with 64 frames in turn. `frames` is input 0's, `bytes` of one. */
+/* Steps one behind the other, with 64 frames in turn. `frames` is input 0's, `bytes` of one step's. */
 double time_steps(ernn_stream *stream, const uint8_t *frames, uint64_t bytes, uint32_t steps) {
   void *input = ernn_input(stream, 0);
   double start = now();
@@ -145,4 +149,35 @@ double time_steps(ernn_stream *stream, const uint8_t *frames, uint64_t bytes, ui
     ernn_step(stream);
   }
   return (now() - start) / steps;
+}
+
+enum { ISOLATED, PACED, COLD, COLD_PREFETCHED };
+
+/* Single steps, each with its own time in `each`: nothing of one overlaps the next (isolated); one every `period` ns, asleep
+ * between them (paced); behind a sweep of `sweep` (cold), after which the weights were asked for well before the frame
+ * (prefetched). */
+void sample_steps(ernn_stream *stream, const uint8_t *frames, uint64_t bytes, uint32_t steps, int how, double period,
+                  volatile uint8_t *sweep, uint64_t sweep_bytes, double *each) {
+  void *input = ernn_input(stream, 0);
+  double due = now();
+  for (uint32_t i = 0; i < steps; i++) {
+    memcpy(input, frames + i % 64 * bytes, bytes);
+    if (how == PACED) {
+      due += period;
+      struct timespec until = {(time_t)(due / 1e9), (long)(due - 1e9 * (double)(time_t)(due / 1e9))};
+      clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+    }
+    if (how >= COLD)
+      for (uint64_t k = 0; k < sweep_bytes; k += 64) sweep[k]++;
+    if (how == COLD_PREFETCHED) {
+      ernn_prefetch(stream);
+      for (double start = now(); now() - start < 50e3;) continue;
+    }
+    _mm_lfence();
+    double start = now();
+    _mm_lfence();
+    ernn_step(stream);
+    _mm_lfence();
+    each[i] = now() - start;
+  }
 }

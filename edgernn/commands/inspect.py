@@ -30,7 +30,8 @@ def command(file: Path, as_json: bool, backend: str) -> None:
     costs = {key: sum(row[key] for row in summary) for key in ("params", "macs", "bytes")}
     if as_json:
         contract = json.loads(model.spec.to_json())
-        click.echo(json.dumps({"spec": contract, "nodes": summary, "total": costs}, indent=2))
+        report = {"spec": contract, "nodes": summary, "total": costs, "backend": model.backend, **model.details}
+        click.echo(json.dumps(report, indent=2))
         return
     click.echo("\n".join(_contract(model)))
     click.echo("\n" + table([_node(row) for row in summary]))
@@ -66,6 +67,10 @@ def _contract(model: Model) -> list[str]:
             f" {spec.proof['pieces']} pieces equal PyTorch's within {spec.proof['max_error']:.1e}"
         )
     lines.append(f"content {spec.content_sha256}")
+    if model.backend == "engine":
+        engine = model.details
+        lines.append(f"engine  {engine['isa']}, of {', '.join(engine['usable_isas'])} that this CPU can run")
+        lines.append(f"memory  {engine['file_bytes']} bytes of file, {engine['stream_bytes']} per stream")
     return lines
 
 

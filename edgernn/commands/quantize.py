@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,34 @@ import click
 
 from edgernn.commands.table import table
 from edgernn.errors import QuantizeError
-from edgernn.quantize import Difference, Report, quantize_model
+from edgernn.quantize import Difference, QuantizeResult, quantize_model
+
+Command = Callable[..., None]
+
+DATA = "npz, csv, wav, a folder, or pkg.module:iterable."
+OPTIONS = (
+    click.option("--weight-type", type=click.Choice(["int8", "int4"]), default="int8", show_default=True),
+    click.option("--activation-type", type=click.Choice(["int8", "int16", "auto"]), default="int8", show_default=True),
+    click.option("--rounding", type=click.Choice(["compensated", "plain"]), default="compensated", show_default=True),
+    click.option("--observer", type=click.Choice(["mse", "minmax", "percentile"]), default="mse", show_default=True),
+    click.option("--per-tensor", is_flag=True, help="One weight scale a matrix instead of one a row."),
+    click.option("--exclude", multiple=True, metavar="PATTERN", help="Operations or parameters that stay in float."),
+    click.option("--strict", is_flag=True, help="Fail when a recurrent or matrix weight would stay in float."),
+)
+
+
+def quantize_options(function: Command) -> Command:
+    """The options of `quantize_model`, in the order of `OPTIONS`."""
+    for option in reversed(OPTIONS):
+        function = option(function)
+    return function
 
 
 @click.command("quantize")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--calibration", required=True, metavar="DATA", help="npz, csv, wav, a folder, or pkg.module:iterable.")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The file to write (.onnx).")
-@click.option("--weight-type", type=click.Choice(["int8", "int4"]), default="int8", show_default=True)
-@click.option("--activation-type", type=click.Choice(["int8", "int16", "auto"]), default="int8", show_default=True)
-@click.option("--rounding", type=click.Choice(["compensated", "plain"]), default="compensated", show_default=True)
-@click.option("--observer", type=click.Choice(["mse", "minmax", "percentile"]), default="mse", show_default=True)
-@click.option("--per-tensor", is_flag=True, help="One weight scale a matrix instead of one a row.")
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="Operations or parameters that stay in float.")
-@click.option("--strict", is_flag=True, help="Fail when a recurrent or matrix weight would stay in float.")
+@click.option("--calibration", required=True, metavar="DATA", help=DATA)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The file to write: .onnx, .ernn.")
+@quantize_options
 @click.option("--metric", metavar="PKG.MODULE:FN", help="`fn(outputs, targets) -> float`, for both models.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(model: Path, calibration: str, output: Path, metric: str | None, as_json: bool, **options: Any) -> None:
@@ -36,12 +51,12 @@ def command(model: Path, calibration: str, output: Path, metric: str | None, as_
     if as_json:
         click.echo(json.dumps(result.report.as_dict(), indent=1))
         return
-    click.echo(text(result.report))
-    click.echo(f"\nwrote {output} ({result.report.file_after} bytes, from {result.report.file_before})")
+    click.echo(text(result))
 
 
-def text(report: Report) -> str:
+def text(result: QuantizeResult) -> str:
     """The report for a person."""
+    report = result.report
     nodes = [
         {
             "node": node.name,
@@ -60,6 +75,7 @@ def text(report: Report) -> str:
     lines.append(f"calibrated on {report.calibration_frames} frames")
     if report.metric is not None:
         lines.append(f"metric: {report.metric[0]:.6g} in float, {report.metric[1]:.6g} in int8")
+    lines.append(f"\nwrote {result.path} ({report.file_after} bytes, from {report.file_before})")
     return "\n".join(lines)
 
 

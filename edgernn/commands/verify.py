@@ -6,20 +6,54 @@ import json
 
 import click
 
-from edgernn.commands.quantize import outputs_text
-from edgernn.errors import QuantizeError
-from edgernn.quantize import verify_models
+from edgernn.commands.table import table
+from edgernn.errors import MissingExtraError, ModelFileError, QuantizeError
+from edgernn.runtime import load
 
 
 @click.command("verify")
 @click.argument("first", metavar="A[@BACKEND]")
-@click.argument("second", metavar="B[@BACKEND]")
-@click.option("--data", required=True, metavar="DATA", help="npz, csv, wav, a folder, or pkg.module:iterable.")
+@click.argument("second", metavar="[B[@BACKEND]]", required=False)
+@click.option("--data", metavar="DATA", help="npz, csv, wav, a folder, or pkg.module:iterable.")
 @click.option("--min-snr", type=float, metavar="DB", help="Fail below this SNR.")
 @click.option("--long", "long", type=click.IntRange(min=0), default=0, metavar="N", help="One more stream of N frames.")
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
-def command(first: str, second: str, data: str, min_snr: float | None, long: int, as_json: bool) -> None:
-    """Compare two model files step by step on the same frames; A is the signal of the SNR."""
+def command(first: str, second: str | None, data: str | None, min_snr: float | None, long: int, as_json: bool) -> None:
+    """Check an .ernn file A by itself: its hash, and its test vectors on every instruction set that this CPU can run.
+
+    With B, compare two model files step by step on the same frames of --data; A is the signal of the SNR.
+    """
+    if (second is None) != (data is None):
+        raise click.UsageError("--data goes with two files")
+    if second is None or data is None:
+        _alone(first, as_json)
+    else:
+        _compared(first, second, data, min_snr, long, as_json)
+
+
+def _alone(text: str, as_json: bool) -> None:
+    path, backend = _split(text)
+    model = load(path, backend)
+    results = model.selftest()
+    if as_json:
+        click.echo(json.dumps({"content_sha256": model.spec.content_sha256, "vectors": results}, indent=1))
+    else:
+        click.echo(f"content {model.spec.content_sha256}")
+        click.echo(table([{"isa": isa, "test vectors": "equal" if same else "WRONG"} for isa, same in results.items()]))
+    wrong = [isa for isa, same in results.items() if not same]
+    if wrong:
+        raise ModelFileError(f"its outputs are not its maker's on {', '.join(wrong)}", place=path)
+
+
+def _compared(first: str, second: str, data: str, min_snr: float | None, long: int, as_json: bool) -> None:
+    try:
+        from edgernn.commands.quantize import outputs_text
+        from edgernn.quantize import verify_models
+    except ImportError as error:
+        raise MissingExtraError(
+            f"`{error.name}` is not installed", place="comparing two files", hint="pip install 'edgernn[export]'"
+        ) from None
+
     (a, one), (b, two) = (_split(text) for text in (first, second))
     result = verify_models(a, b, data, long=long, backends=(one, two))
     if as_json:

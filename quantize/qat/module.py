@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgernn import files
 from edgernn.errors import QuantizeError
-from edgernn.export import export_model, read_program, to_onnx
+from edgernn.export import check_path, encode, export_model, read_program, write_model
 from edgernn.interpret import settled
 from edgernn.program import Array, Op, Program
 from edgernn.quantize.convert import Converted, Options, convert
@@ -97,8 +96,10 @@ class QATModule(nn.Module):
         return replace(self._program, parameters=parameters)
 
     def save(self, path: str | Path) -> None:
-        """Write the int8 file. It gives exactly what the module gives."""
-        files.write_bytes(Path(path), to_onnx(self.program()))
+        """Write the int8 file, `.onnx` or `.ernn`. Its integers are exactly the module's."""
+        path = Path(path)
+        check_path(path)
+        write_model(path, encode(self.program(), path))
 
     def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
         """From reset, whole sequences."""

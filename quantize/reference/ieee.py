@@ -1,8 +1,8 @@
 """Float32 arithmetic with the same bits on every machine: one rounding an operation, no FMA, subnormals are zero.
 
-Sums over an axis run in 16 lanes: lane `l` adds elements `l`, `l + 16`, … in order; then the upper half of the lanes is
-added to the lower one, four times. Elements missing at the end are +0. The sum of a matrix product starts at +0 and adds
-the products in the order of the columns, so that many rows can share a register.
+Sums over an axis run in 16 lanes: lane `l` adds elements `l`, `l + 16`, … in order; then the upper half of the lanes
+is added to the lower one, four times. Elements missing at the end are +0. The sum of a matrix product starts at +0 and
+adds the products in the order of the columns, so that many rows can share a register.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
+import os
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -12,12 +13,15 @@ from edgernn.errors import MissingExtraError, ModelFileError
 from edgernn.spec import StreamSpec
 
 Array = npt.NDArray[Any]
+Port = tuple[str, str, tuple[int, ...]]  # name, dtype, shape
+Direct = Callable[[Any, Any], Array | None]  # x, out
 
 BACKENDS = {
+    "engine": "edgernn.runtime.backends.engine",
     "onnxruntime": "edgernn.runtime.backends.onnxruntime",
     "reference": "edgernn.quantize.backend",  # on hosts only
 }
-SUFFIXES = {".onnx": "onnxruntime"}
+SUFFIXES = {".ernn": "engine", ".onnx": "onnxruntime"}
 
 
 class Stepper(Protocol):
@@ -26,9 +30,20 @@ class Stepper(Protocol):
     inputs: dict[str, Array]  # by name, the file's tensors; written before `run`
     outputs: dict[str, Array]  # by name; valid until the next `run`
     left: Array | None  # int64 []: input frames to the end, where the model asks for it
+    steps: int  # made since this was last set
 
     def run(self) -> None:
-        """One step: read the inputs, advance the state, write the outputs."""
+        """One step: read the inputs, advance the state, write the outputs, count. What it refuses changes no state."""
+
+    def direct(self, x: Array, y: Array) -> Direct | None:
+        """One step from array to array, for a model of one input `x` and one output `y`, views of these buffers.
+
+        It takes an array like `x`, and one like `y` to write the result to, or None for a new one; gives the result,
+        or None, having done nothing, for arrays that need a closer look. None where the back end has no such thing.
+        """
+
+    def prefetch(self) -> None:
+        """Ask the caches for the weights."""
 
     def states(self) -> list[Array]:
         """The current state, in the contract's order."""
@@ -43,22 +58,41 @@ class Engine(Protocol):
     spec_json: str
     summary_json: str
 
+    @property
+    def details(self) -> dict[str, Any]:
+        """What `inspect` tells of how it runs; for JSON."""
+
     def check(self, spec: StreamSpec) -> None:
         """Raise `ModelFileError` unless the graph's inputs and outputs are those of the contract."""
 
     def stepper(self, spec: StreamSpec) -> Stepper:
         """New buffers for one stream."""
 
+    def selftest(self) -> dict[str, bool] | None:
+        """By instruction set, whether the file's own test vectors give its maker's outputs; None without vectors."""
 
-def open_engine(path: Path, data: bytes, backend: str, threads: int) -> tuple[str, Engine]:
+
+def check_ports(kind: str, promised: Iterable[Port], found: Iterable[Port], place: str) -> None:
+    """Raise `ModelFileError` unless the contract promises what the graph has: other sizes lead beyond a buffer."""
+    promised, found = set(promised), set(found)
+    for odd in sorted(promised ^ found, key=str):
+        raise ModelFileError(
+            f"its contract and its graph have different {kind}: only the {'contract' if odd in promised else 'graph'}"
+            f" has `{odd[0]}`, {odd[1]} {list(odd[2])}",
+            place=place,
+            hint="export the model again",
+        )
+
+
+def open_engine(path: str, data: bytes, backend: str, threads: int) -> tuple[str, Engine]:
     """The name of the back end for a file, and its bytes `data` loaded by it.
 
     Raises `ModelFileError` for a suffix or back end that is not known, or a file that the back end refuses.
     """
-    name = SUFFIXES.get(path.suffix.lower()) if backend == "auto" else backend
+    name = SUFFIXES.get(os.path.splitext(path)[1].lower()) if backend == "auto" else backend
     if name is None:
         known = ", ".join(sorted(SUFFIXES))
-        raise ModelFileError(f"has no suffix that a back end takes ({known})", place=str(path))
+        raise ModelFileError(f"has no suffix that a back end takes ({known})", place=path)
     if name not in BACKENDS:
         raise ModelFileError(f"no back end is called `{name}`", hint=f"back ends: auto, {', '.join(sorted(BACKENDS))}")
     try:
@@ -67,5 +101,5 @@ def open_engine(path: Path, data: bytes, backend: str, threads: int) -> tuple[st
         raise MissingExtraError(
             f"`{error.name}` is not installed", place=f"back end {name}", hint="pip install 'edgernn[export]'"
         ) from error
-    engine: Engine = module.load_engine(data, str(path), threads)
+    engine: Engine = module.load_engine(data, path, threads)
     return name, engine

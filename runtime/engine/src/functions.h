@@ -9,6 +9,9 @@
 #else
 #define INLINE static inline __attribute__((always_inline, unused))
 #endif
+#ifndef FUNCTION
+#define FUNCTION INLINE /* a unit that has no loops of them may have one copy of each */
+#endif
 #define APART static __attribute__((noinline, unused)) /* one copy: what surrounds it costs more than a call */
 
 INLINE uint32_t bits_of(float x) {
@@ -54,25 +57,27 @@ INLINE float ceil_of(float x) {
   return whole < x ? with_sign(up, up == 0 ? x : up) : whole;
 }
 
-INLINE float f_exp(float x) {
+/* Within exp, log and tanh nothing is flushed: what may be subnormal there is then added to a number that it is no half
+ * unit of. */
+FUNCTION float f_exp(float x) {
   x = flush(x);
   float inside = x > -88.0f ? x : -88.0f;
   inside = inside < 89.0f ? inside : 89.0f;
-  float n = to_even(fmul(inside, 1.44269504088896341f));
-  float r = fsub(fsub(inside, fmul(n, 0.693359375f)), fmul(n, -2.12194440e-4f));
+  float n = to_even(inside * 1.44269504088896341f);
+  float r = (inside - n * 0.693359375f) - n * -2.12194440e-4f;
   float y = 1.9875691500e-4f;
-  y = fadd(fmul(y, r), 1.3981999507e-3f);
-  y = fadd(fmul(y, r), 8.3334519073e-3f);
-  y = fadd(fmul(y, r), 4.1665795894e-2f);
-  y = fadd(fmul(y, r), 1.6666665459e-1f);
-  y = fadd(fmul(y, r), 5.0000001201e-1f);
-  y = fadd(fadd(fmul(y, fmul(r, r)), r), 1.0f);
+  y = y * r + 1.3981999507e-3f;
+  y = y * r + 8.3334519073e-3f;
+  y = y * r + 4.1665795894e-2f;
+  y = y * r + 1.6666665459e-1f;
+  y = y * r + 5.0000001201e-1f;
+  y = (y * (r * r) + r) + 1.0f;
   int32_t whole = (int32_t)n, half = whole >> 1; /* two steps: 2^128 is no float32 */
   y = y * float_of((uint32_t)(half + 127) << 23) * float_of((uint32_t)(whole - half + 127) << 23);
   return x != x ? x : flush(y);
 }
 
-INLINE float f_log(float x) {
+FUNCTION float f_log(float x) {
   x = flush(x);
   int usable = x > 0 && x <= 0x1.fffffep127f;
   uint32_t u = bits_of(usable ? x : 1.0f);
@@ -80,44 +85,45 @@ INLINE float f_log(float x) {
   float mantissa = float_of((u & 0x007fffffu) | 0x3f000000u); /* in [0.5, 1) */
   int low = mantissa < 0.707106781186547524f;
   float e = (float)(low ? exponent - 1 : exponent);
-  float m = low ? fsub(fadd(mantissa, mantissa), 1.0f) : fsub(mantissa, 1.0f);
-  float z = fmul(m, m), y = 7.0376836292e-2f;
-  y = fadd(fmul(y, m), -1.1514610310e-1f);
-  y = fadd(fmul(y, m), 1.1676998740e-1f);
-  y = fadd(fmul(y, m), -1.2420140846e-1f);
-  y = fadd(fmul(y, m), 1.4249322787e-1f);
-  y = fadd(fmul(y, m), -1.6668057665e-1f);
-  y = fadd(fmul(y, m), 2.0000714765e-1f);
-  y = fadd(fmul(y, m), -2.4999993993e-1f);
-  y = fadd(fmul(y, m), 3.3333331174e-1f);
-  y = fmul(fmul(y, m), z);
-  y = fadd(y, fmul(-2.12194440e-4f, e));
-  y = fadd(fsub(y, fmul(0.5f, z)), m);
-  y = fadd(y, fmul(0.693359375f, e));
+  float m = low ? (mantissa + mantissa) - 1.0f : mantissa - 1.0f;
+  float z = m * m, y = 7.0376836292e-2f;
+  y = y * m + -1.1514610310e-1f;
+  y = y * m + 1.1676998740e-1f;
+  y = y * m + -1.2420140846e-1f;
+  y = y * m + 1.4249322787e-1f;
+  y = y * m + -1.6668057665e-1f;
+  y = y * m + 2.0000714765e-1f;
+  y = y * m + -2.4999993993e-1f;
+  y = y * m + 3.3333331174e-1f;
+  y = y * m * z;
+  y = y + -2.12194440e-4f * e;
+  y = (y - 0.5f * z) + m;
+  y = y + 0.693359375f * e;
   return usable ? y : x > 0 ? x : x == 0 ? -__builtin_inff() : __builtin_nanf("");
 }
 
-INLINE float f_tanh(float x) {
+/* tanh; `power` is exp(2 |x|). */
+INLINE float f_tanh_of(float x, float power) {
   x = flush(x);
-  float z = fmul(x, x), y = -5.70498872745e-3f;
-  y = fadd(fmul(y, z), 2.06390887954e-2f);
-  y = fadd(fmul(y, z), -5.37397155531e-2f);
-  y = fadd(fmul(y, z), 1.33314422036e-1f);
-  y = fadd(fmul(y, z), -3.33332819422e-1f);
-  float small = fadd(fmul(fmul(y, z), x), x);
-  float size = size_of(x);
-  float large = fsub(1.0f, fdiv(2.0f, fadd(f_exp(fadd(size, size)), 1.0f)));
-  return size < 0.625f ? small : with_sign(large, x);
+  float z = x * x, y = -5.70498872745e-3f;
+  y = y * z + 2.06390887954e-2f;
+  y = y * z + -5.37397155531e-2f;
+  y = y * z + 1.33314422036e-1f;
+  y = y * z + -3.33332819422e-1f;
+  float small = y * z * x + x;
+  float large = 1.0f - 2.0f / (power + 1.0f);
+  return size_of(x) < 0.625f ? small : with_sign(large, x);
 }
 
-INLINE float f_sigmoid(float x) { return fdiv(1.0f, fadd(1.0f, f_exp(-flush(x)))); }
+/* Of exp(-x). */
+INLINE float f_sigmoid_of(float power) { return fdiv(1.0f, fadd(1.0f, power)); }
 
-INLINE float f_softplus(float x) {
+FUNCTION float f_softplus(float x) {
   x = flush(x);
   return fadd(maximum(x, 0.0f), f_log(fadd(1.0f, f_exp(-size_of(x)))));
 }
 
-INLINE float f_erf(float x) {
+FUNCTION float f_erf(float x) {
   x = flush(x);
   float size = size_of(x), t = fdiv(1.0f, fadd(1.0f, fmul(0.3275911f, size))), y = 1.061405429f;
   y = fadd(fmul(y, t), -1.453152027f);
@@ -127,7 +133,7 @@ INLINE float f_erf(float x) {
   return with_sign(fsub(1.0f, fmul(fmul(y, t), f_exp(-fmul(size, size)))), x);
 }
 
-INLINE float f_gelu(float x) {
+FUNCTION float f_gelu(float x) {
   x = flush(x);
   return fmul(fmul(0.5f, x), fadd(1.0f, f_erf(fmul(x, 0.707106781186547524f))));
 }
@@ -137,7 +143,7 @@ INLINE double whole_double(double x) {
   return size < 0x1p52 ? (x < 0 ? -whole : whole) : x;
 }
 
-INLINE float f_quadrant(float x, int64_t turn) { /* sine of x plus so many right angles; reduced in float64 */
+FUNCTION float f_quadrant(float x, int64_t turn) { /* sine of x plus so many right angles; reduced in float64 */
   double wide = flush(x), n = whole_double(wide * (2 / 3.141592653589793));
   double product = n * (3.141592653589793 / 2);
   float r = flush((float)(wide - product)), z = fmul(r, r), s = -1.9515295891e-4f, c = 2.443315711809948e-5f;
@@ -155,7 +161,7 @@ INLINE float f_quadrant(float x, int64_t turn) { /* sine of x plus so many right
 
 INLINE float f_sqrt(float x) { return flush(__builtin_sqrtf(x)); }
 
-INLINE float f_power(float a, float b) {
+FUNCTION float f_power(float a, float b) {
   a = flush(a), b = flush(b);
   float size = size_of(b), product = 1.0f;
   if (size == to_even(size) && size <= 16.0f) {

@@ -6,6 +6,11 @@
 
 static inline uint32_t padded16(uint32_t n) { return (n + 15) & ~(uint32_t)15; }
 
+/* What a matrix product takes: int8, or int16 as 128 high + low. Bytes behind the last one meet weights of zero. */
+typedef struct {
+  const int8_t *high, *low; /* low: NULL for int8 */
+  uint32_t quads;           /* groups of 4 */
+} operand;
 enum { CELL_RNN, CELL_GRU, CELL_LSTM };
 
 /* An integer recurrent layer. Rows of weights, biases and multipliers lie as the panels do: [panel][gate][16]. */

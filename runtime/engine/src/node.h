@@ -38,12 +38,12 @@ struct ernn_node {
 };
 
 /* Same order as OPS in export/to_ernn/format.py. Layers have a body for each instruction set, the others one for all. */
-#define ERNN_FLOAT_LAYERS(X) X(linear) X(gru) X(lstm) X(rnn)
-#define ERNN_INTEGER_LAYERS(X) X(quantize) X(dequantize) X(qlinear) X(qgru) X(qlstm) X(qrnn)
+#define ERNN_FLOAT_LAYERS(X) X(linear) X(gru) X(lstm) X(rnn) X(unary) X(softmax) X(quantize) X(dequantize)
+#define ERNN_INTEGER_LAYERS(X) X(qlinear) X(qgru) X(qlstm) X(qrnn)
 #define ERNN_COMMON(X)                                                                                                \
-  X(copy) X(take) X(unary) X(binary) X(clip) X(where) X(cast) X(frame_index) X(validity) X(reflect) X(reduce)        \
-  X(cumsum) X(softmax) X(layer_norm) X(matmul) X(stft) X(rescale) X(qunary) X(qadd) X(qmul)                            \
-  X(pool) X(running_mean) X(cummax) X(irfft)
+  X(copy) X(take) X(binary) X(clip) X(where) X(cast) X(frame_index) X(validity) X(reflect) X(reduce)        \
+  X(cumsum) X(layer_norm) X(matmul) X(stft) X(rescale) X(qunary) X(qadd) X(qmul) X(pool)                   \
+  X(running_mean) X(cummax) X(irfft)
 
 enum {
 #define X(name) OP_##name,
@@ -60,7 +60,7 @@ typedef struct {
 } op_rule;
 extern const op_rule ernn_rules[OP_COUNT];
 
-enum { FLOAT_LAYERS = OP_rnn + 1, LAYERS = OP_qrnn + 1 };
+enum { FLOAT_LAYERS = OP_dequantize + 1, LAYERS = OP_qrnn + 1 };
 
 /* A body for every layer of one kind, and what prepares a node's own memory for it (NULL: nothing to prepare). */
 typedef struct {
@@ -77,11 +77,16 @@ typedef struct {
 
 extern ernn_run *const ernn_common[OP_COUNT]; /* NULL for layers */
 
-static inline ernn_run *body_of(const ernn_isa *isa, uint32_t op) {
-  return op < FLOAT_LAYERS ? isa->floats->run[op] : op < LAYERS ? isa->run[op - FLOAT_LAYERS] : ernn_common[op];
-}
-
-static inline ernn_run *preparation_of(const ernn_isa *isa, uint32_t op) {
-  return op < FLOAT_LAYERS ? isa->floats->init[op] : op < LAYERS ? isa->init[op - FLOAT_LAYERS] : (ernn_run *)0;
+/* Give a node its body and prepare its memory; 1. */
+static inline int ernn_prepare(ernn_node *node, const ernn_isa *isa, uint32_t op) {
+  ernn_run *prepare = (ernn_run *)0;
+  if (op < FLOAT_LAYERS)
+    node->run = isa->floats->run[op], prepare = isa->floats->init[op];
+  else if (op < LAYERS)
+    node->run = isa->run[op - FLOAT_LAYERS], prepare = isa->init[op - FLOAT_LAYERS];
+  else
+    node->run = ernn_common[op];
+  if (prepare) prepare(node);
+  return 1;
 }
 #endif

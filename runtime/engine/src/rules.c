@@ -23,7 +23,7 @@ static int any_int(const file_value *v) {
   return narrow_int(v) || v->dtype == ERNN_INT32 || v->dtype == ERNN_INT64;
 }
 
-static const file_value *operand(const node_view *n, uint32_t i) { return i < n->ins ? n->in[i] : NULL; }
+static const file_value *input_of(const node_view *n, uint32_t i) { return i < n->ins ? n->in[i] : NULL; }
 
 static int shift_fits(int32_t shift, int32_t most) { return shift >= 0 && shift <= most; }
 
@@ -38,10 +38,23 @@ static int reach(uint32_t rank, const uint32_t *dims, const uint32_t *strides, u
   return start < count;
 }
 
+static uint64_t volume(uint32_t rank, const uint32_t *dims) {
+  uint64_t count = 1;
+  for (uint32_t i = 0; i < rank; i++) count = times(count, dims[i]);
+  return count;
+}
+
+static int unused(uint32_t rank, const uint32_t *words) { /* zeros stand for the axes that are not there */
+  for (uint32_t i = rank; i < MAX_RANK; i++)
+    if (words[i]) return 0;
+  return 1;
+}
+
 static int check_copy(const node_view *n, node_need *need) {
   ATTR(copy_attr);
-  (void)need;
-  return a->rank <= MAX_RANK && n->in[0]->dtype == n->out[0]->dtype &&
+  (void)need; /* each element of the result is written once, so its size bounds the work */
+  return a->rank <= MAX_RANK && n->in[0]->dtype == n->out[0]->dtype && volume(a->rank, a->dims) <= n->out[0]->count &&
+         unused(a->rank, a->dims) && unused(a->rank, a->from) && unused(a->rank, a->to) &&
          reach(a->rank, a->dims, a->from, a->from_start, n->in[0]->count) &&
          reach(a->rank, a->dims, a->to, a->to_start, n->out[0]->count);
 }
@@ -67,11 +80,10 @@ static int check_unary(const node_view *n, node_need *need) {
 }
 
 static int spread(const node_view *n, const spread_attr *a) {
-  if (a->rank > MAX_RANK) return 0;
-  uint64_t count = 1;
-  for (uint32_t i = 0; i < a->rank; i++) count = times(count, a->dims[i]);
+  if (a->rank > MAX_RANK || n->out[0]->count != volume(a->rank, a->dims) || !unused(a->rank, a->dims)) return 0;
   const uint32_t *strides[] = {a->a, a->b, a->c};
-  if (n->out[0]->count != count) return 0;
+  for (uint32_t i = 0; i < 3; i++)
+    if (!unused(i < n->ins ? a->rank : 0, strides[i])) return 0;
   for (uint32_t i = 0; i < n->ins; i++)
     if (!reach(a->rank, a->dims, strides[i], 0, n->in[i]->count)) return 0;
   return 1;
@@ -122,7 +134,7 @@ static int timed(const clock_attr *c) {
 static int check_validity(const node_view *n, node_need *need) {
   ATTR(validity_attr);
   (void)need;
-  return timed(&a->clock) && optional(operand(n, 0), ERNN_INT64, 1) && optional(operand(n, 1), ERNN_INT64, 1) &&
+  return timed(&a->clock) && optional(input_of(n, 0), ERNN_INT64, 1) && optional(input_of(n, 1), ERNN_INT64, 1) &&
          is(n->out[0], ERNN_BOOL, a->scalar ? 1 : a->clock.frames);
 }
 
@@ -150,14 +162,14 @@ static int check_cumsum(const node_view *n, node_need *need) {
   need->scratch = times(a->inner, 8);
   return (same || (any_int(x) && total->dtype == ERNN_INT64)) && total->count == a->inner && a->frames &&
          x->count == times(a->frames, a->inner) && is(n->out[0], total->dtype, x->count) &&
-         is(n->out[1], total->dtype, total->count) && optional(operand(n, 2), ERNN_BOOL, 1);
+         is(n->out[1], total->dtype, total->count) && optional(input_of(n, 2), ERNN_BOOL, 1);
 }
 
 static int check_running_mean(const node_view *n, node_need *need) { /* x, mean, count, active */
   ATTR(cumsum_attr);
   (void)need;
   return a->frames && is(n->in[0], ERNN_FLOAT32, times(a->frames, a->inner)) && is(n->in[1], ERNN_FLOAT32, a->inner) &&
-         is(n->in[2], ERNN_FLOAT32, a->frames) && optional(operand(n, 3), ERNN_BOOL, 1) &&
+         is(n->in[2], ERNN_FLOAT32, a->frames) && optional(input_of(n, 3), ERNN_BOOL, 1) &&
          is(n->out[0], ERNN_FLOAT32, n->in[0]->count) && is(n->out[1], ERNN_FLOAT32, a->inner);
 }
 
@@ -166,7 +178,7 @@ static int check_cummax(const node_view *n, node_need *need) { /* x, largest, ac
   uint32_t dtype = n->in[0]->dtype;
   (void)need;
   return a->frames && (dtype == ERNN_FLOAT32 || any_int(n->in[0])) && n->in[0]->count == times(a->frames, a->inner) &&
-         is(n->in[1], dtype, a->inner) && optional(operand(n, 2), ERNN_BOOL, 1) &&
+         is(n->in[1], dtype, a->inner) && optional(input_of(n, 2), ERNN_BOOL, 1) &&
          is(n->out[0], dtype, n->in[0]->count) && is(n->out[1], dtype, a->inner);
 }
 
@@ -185,7 +197,7 @@ static int check_pool(const node_view *n, node_need *need) {
 
 static int check_softmax(const node_view *n, node_need *need) {
   ATTR(softmax_attr);
-  need->scratch = times(a->inner, 4);
+  need->scratch = times(pad16(a->inner), 4);
   return a->inner && is(n->in[0], ERNN_FLOAT32, times(a->outer, a->inner)) &&
          is(n->out[0], ERNN_FLOAT32, n->in[0]->count);
 }
@@ -194,8 +206,8 @@ static int check_layer_norm(const node_view *n, node_need *need) {
   ATTR(norm_attr);
   need->scratch = times(a->inner, 8);
   return a->inner && is(n->in[0], ERNN_FLOAT32, times(a->outer, a->inner)) &&
-         is(n->out[0], ERNN_FLOAT32, n->in[0]->count) && optional(operand(n, 1), ERNN_FLOAT32, a->inner) &&
-         optional(operand(n, 2), ERNN_FLOAT32, a->inner);
+         is(n->out[0], ERNN_FLOAT32, n->in[0]->count) && optional(input_of(n, 1), ERNN_FLOAT32, a->inner) &&
+         optional(input_of(n, 2), ERNN_FLOAT32, a->inner);
 }
 
 static int linear_reads(const linear_attr *a, const file_value *x) {
@@ -215,7 +227,7 @@ static int check_linear(const node_view *n, node_need *need) {
   need->scratch = times(pad16(a->in), 4);
   need->own = 64;
   return linear_reads(a, n->in[0]) && n->in[0]->dtype == ERNN_FLOAT32 &&
-         is(n->in[1], ERNN_FLOAT32, times(rows, a->in)) && optional(operand(n, 2), ERNN_FLOAT32, rows) &&
+         is(n->in[1], ERNN_FLOAT32, times(rows, a->in)) && optional(input_of(n, 2), ERNN_FLOAT32, rows) &&
          is(n->out[0], ERNN_FLOAT32, times(a->rows, times(a->groups, a->out)));
 }
 
@@ -237,28 +249,28 @@ static int float_cell_fits(const node_view *n, node_need *need, uint32_t gates, 
   return a->frames && is(n->in[0], ERNN_FLOAT32, times(times(a->frames, batch), a->in)) &&
          is(n->in[1], ERNN_FLOAT32, times(batch, a->out)) && is(n->in[first], ERNN_FLOAT32, times(rows, a->in)) &&
          is(n->in[first + 1], ERNN_FLOAT32, times(rows, a->out)) &&
-         optional(operand(n, first + 2), ERNN_FLOAT32, rows) && optional(operand(n, first + 3), ERNN_FLOAT32, rows) &&
+         optional(input_of(n, first + 2), ERNN_FLOAT32, rows) && optional(input_of(n, first + 3), ERNN_FLOAT32, rows) &&
          is(n->out[0], ERNN_FLOAT32, times(times(a->frames, batch), a->out)) &&
          is(n->out[1], ERNN_FLOAT32, times(batch, a->out));
 }
 
 static int check_gru(const node_view *n, node_need *need) {
   ATTR(cell_attr);
-  return float_cell_fits(n, need, 3, 2) && a->out == a->hidden && optional(operand(n, 6), ERNN_BOOL, 1);
+  return float_cell_fits(n, need, 3, 2) && a->out == a->hidden && optional(input_of(n, 6), ERNN_BOOL, 1);
 }
 
 static int check_rnn(const node_view *n, node_need *need) {
   ATTR(cell_attr);
   return float_cell_fits(n, need, 1, 2) && a->out == a->hidden && a->kind <= RNN_RELU &&
-         optional(operand(n, 6), ERNN_BOOL, 1);
+         optional(input_of(n, 6), ERNN_BOOL, 1);
 }
 
 static int check_lstm(const node_view *n, node_need *need) {
   ATTR(cell_attr);
-  const file_value *projection = operand(n, 7);
+  const file_value *projection = input_of(n, 7);
   return float_cell_fits(n, need, 4, 3) && is(n->in[2], ERNN_FLOAT32, times(a->batch, a->hidden)) &&
          optional(projection, ERNN_FLOAT32, times(pad16(a->out), a->hidden)) && (projection || a->out == a->hidden) &&
-         optional(operand(n, 8), ERNN_BOOL, 1) && is(n->out[2], ERNN_FLOAT32, n->in[2]->count);
+         optional(input_of(n, 8), ERNN_BOOL, 1) && is(n->out[2], ERNN_FLOAT32, n->in[2]->count);
 }
 
 static uint64_t twiddles_of(uint64_t length) { /* of the transform, and of each level of it */
@@ -297,7 +309,7 @@ static int check_quantize(const node_view *n, node_need *need) {
   uint64_t each = a->each ? a->inner : 1;
   (void)need;
   return a->inner && is(n->in[0], ERNN_FLOAT32, times(a->outer, a->inner)) && is(n->in[1], ERNN_FLOAT32, each) &&
-         optional(operand(n, 2), ERNN_FLOAT32, each) && narrow_int(n->out[0]) && n->out[0]->count == n->in[0]->count;
+         optional(input_of(n, 2), ERNN_FLOAT32, each) && narrow_int(n->out[0]) && n->out[0]->count == n->in[0]->count;
 }
 
 static int check_dequantize(const node_view *n, node_need *need) {
@@ -363,22 +375,22 @@ static int integer_cell(const node_view *n, node_need *need, uint32_t gates, uin
 
 static int check_qgru(const node_view *n, node_need *need) {
   ATTR(qcell_attr);
-  return integer_cell(n, need, 3, 2, ERNN_INT32) && a->out == a->hidden && optional(operand(n, 8), ERNN_BOOL, 1);
+  return integer_cell(n, need, 3, 2, ERNN_INT32) && a->out == a->hidden && optional(input_of(n, 8), ERNN_BOOL, 1);
 }
 
 static int check_qrnn(const node_view *n, node_need *need) {
   ATTR(qcell_attr);
   return integer_cell(n, need, 1, 2, ERNN_INT16) && a->out == a->hidden && a->kind <= RNN_RELU &&
-         optional(operand(n, 8), ERNN_BOOL, 1);
+         optional(input_of(n, 8), ERNN_BOOL, 1);
 }
 
 static int check_qlstm(const node_view *n, node_need *need) {
   ATTR(qcell_attr);
-  const file_value *projection = operand(n, 9), *multiplier = operand(n, 10);
+  const file_value *projection = input_of(n, 9), *multiplier = input_of(n, 10);
   return integer_cell(n, need, 4, 3, ERNN_INT16) && is(n->in[2], ERNN_INT32, times(a->batch, a->hidden)) &&
          optional(projection, ERNN_INT8, times(pad16(a->out), pad16(a->hidden))) && !projection == !multiplier &&
          optional(multiplier, ERNN_INT32, pad16(a->out)) && (projection || a->out == a->hidden) &&
-         optional(operand(n, 11), ERNN_BOOL, 1) && is(n->out[2], ERNN_INT32, n->in[2]->count);
+         optional(input_of(n, 11), ERNN_BOOL, 1) && is(n->out[2], ERNN_INT32, n->in[2]->count);
 }
 
 #define RULE(name, least, most, outs, type) [OP_##name] = {least, most, outs, WORDS(type), check_##name}

@@ -2,9 +2,6 @@
  * `SIZE_OF(x)` is what it needs once for all weights. */
 INLINE void add_products(d16 *acc, const int8_t *w, const int gates, const int panels, uint64_t panel_bytes,
                          const int8_t *x, uint32_t quads) {
-#if !defined(__clang__)
-#pragma GCC unroll 2
-#endif
   for (uint32_t q = 0; q < quads; q++, w += 64 * gates, x += 4) {
     int32_t four;
     __builtin_memcpy(&four, x, 4);

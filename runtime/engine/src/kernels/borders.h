@@ -7,7 +7,10 @@
 INLINE void quantize_block(const ernn_node *node, uint64_t at, f16 x, f16 inverse, const float *offset, uint32_t is_wide) {
   if (offset) x = minus(x, load_floats(offset));
   w16 q = word(rounded_within(times(x, inverse), is_wide ? 16319.0f : 127.0f));
-  put(node->out[0], at, q, is_wide);
+  if (is_wide)
+    store16((int16_t *)node->out[0] + at, q);
+  else
+    store8((int8_t *)node->out[0] + at, q);
 }
 
 /* A result has room behind it, so the last block may write beyond its end; a row's is written over by the next row. */

@@ -1,9 +1,6 @@
 /* x86 with AVX2 and FMA. */
 #define FLOATS fma
-#define RW 32
-#define RD 32
-#include "types.h"
-#include "x86.h"
+#include "avx2.h"
 
 #define HAS_FMA
 INLINE f16 fma_floats(f16 total, float x, f16 w) {

@@ -4,6 +4,7 @@
  *       acc[panel * gates + gate] += 16 rows of 4 weights, 64 bytes a gate, times each 4 elements of x */
 #include "../attrs.h"
 #include "../layer.h"
+#include "../ops/portable.h"
 #include "edgernn.h"
 #include "vectors.h"
 
@@ -13,16 +14,6 @@
 #endif
 
 /* x for `add_products`: as it lies where nothing is to be changed. */
-APART operand split(int8_t *room, const int16_t *v, uint32_t quads) {
-  int8_t *low = room + 4 * quads;
-  for (uint32_t i = 0; i < 4 * quads; i++) {
-    const int32_t high = (v[i] + 64) >> 7;
-    room[i] = (int8_t)(high ^ (X_OFFSET ? -128 : 0));
-    low[i] = (int8_t)((v[i] - high * 128) ^ (X_OFFSET ? -128 : 0));
-  }
-  return (operand){room, low, quads};
-}
-
 INLINE operand prepared(int8_t *room, const void *from, uint32_t bytes, uint32_t count) {
   const uint32_t quads = padded16(count) / 4;
   if (bytes == 1) {
@@ -31,7 +22,7 @@ INLINE operand prepared(int8_t *room, const void *from, uint32_t bytes, uint32_t
     for (uint32_t i = 0; i < 4 * quads; i++) room[i] = (int8_t)(v[i] ^ -128);
     return (operand){room, (const int8_t *)0, quads};
   }
-  return split(room, from, quads);
+  return ernn_split(room, from, quads, X_OFFSET ? -128 : 0);
 }
 
 /* Rows of `panels` panels: Σ x w + bias. */
@@ -59,18 +50,6 @@ WIDE_ROWS(1)
 WIDE_ROWS(3)
 WIDE_ROWS(4)
 
-/* Biases less what X_OFFSET adds to the sums. */
-static void offset_biases(int32_t *to, const int32_t *bias, const int8_t *w, uint32_t rows, uint32_t gates, uint32_t width,
-                          int is_wide) {
-  for (uint32_t r = 0; r < rows; r++) {
-    const uint32_t panel = r / (16 * gates), gate = r / 16 % gates, lane = r % 16;
-    int32_t total = 0;
-    for (uint32_t k = 0; k < width; k++)
-      total += w[(uint64_t)panel * width * 16 * gates + ((uint64_t)(k / 4) * gates + gate) * 64 + lane * 4 + k % 4];
-    to[r] = bias[r] - total * X_OFFSET * (is_wide ? 129 : 1);
-  }
-}
-
 INLINE void put(void *y, uint64_t at, w16 v, uint32_t is_wide) {
   if (is_wide)
     store16((int16_t *)y + at, v);
@@ -82,28 +61,33 @@ INLINE void put(void *y, uint64_t at, w16 v, uint32_t is_wide) {
 
 static void init_qlinear(ernn_node *node) {
   const qlinear_attr *a = (const void *)node->attr;
-  offset_biases(node->own, node->in[2], node->in[1], a->linear.groups * padded16(a->linear.out), 1,
-                padded16(a->linear.in), *node->in_dtype[0] == ERNN_INT16);
+  ernn_offset_biases(node->own, node->in[2], node->in[1], a->linear.groups * padded16(a->linear.out), 1,
+                padded16(a->linear.in), *node->in_dtype[0] == ERNN_INT16, X_OFFSET);
 }
 
-INLINE void qlinear_panels(const qlinear_attr *a, ernn_node *node, operand x, uint64_t row, uint64_t y, const int panels) {
+/* The sums of the 16 rows from `row` on as elements of y from `y` on. */
+APART void finish_rows(const qlinear_attr *a, const ernn_node *node, const sums *acc, uint64_t row, uint64_t y) {
   const uint32_t dtype = *node->out_dtype[0];
+  if (dtype == ERNN_FLOAT32) {
+    const f16 by = load_floats((const float *)node->in[3] + row);
+    store_floats((float *)node->out[0] + y, times(sums_as_floats(*acc), by));
+  } else {
+    const w16 v = word(scaled(*acc, (const int32_t *)node->in[3] + row, a->shift));
+    put(node->out[0], y, clamp16(v, (int16_t)a->low, (int16_t)a->high), dtype == ERNN_INT16);
+  }
+}
+
+/* The rows of `count` panels, at most 4, from `row` on. */
+INLINE void qlinear_panels(const qlinear_attr *a, const ernn_node *node, operand x, uint64_t row, uint64_t y,
+                           uint32_t count) {
   const int32_t *bias = (const int32_t *)node->own + row;
   const int8_t *w = (const int8_t *)node->in[1] + row * 4 * x.quads;
   sums acc[4];
-  if (!x.low)
-    rows_of(acc, bias, w, 1, panels, x);
+  if (count == 4 && !x.low)
+    rows_of(acc, bias, w, 1, 4, x);
   else
-    for (uint32_t i = 0; i < (uint32_t)panels; i++) wide_rows_1(acc + i, bias + 16 * i, w + 64 * (uint64_t)i * x.quads, x);
-  for (int i = 0; i < panels; i++, row += 16, y += 16) {
-    if (dtype == ERNN_FLOAT32) {
-      f16 by = load_floats((const float *)node->in[3] + row);
-      store_floats((float *)node->out[0] + y, times(sums_as_floats(acc[i]), by));
-    } else {
-      d16 v = scaled(acc[i], (const int32_t *)node->in[3] + row, a->shift);
-      put(node->out[0], y, clamp16(word(v), (int16_t)a->low, (int16_t)a->high), dtype == ERNN_INT16);
-    }
-  }
+    for (uint32_t i = 0; i < count; i++) wide_rows_1(acc + i, bias + 16 * i, w + 64 * (uint64_t)i * x.quads, x);
+  ROLLED for (uint32_t i = 0; i < count; i++) finish_rows(a, node, acc + i, row + 16 * i, y + 16 * i);
 }
 
 static void run_qlinear(ernn_node *node) {
@@ -116,8 +100,10 @@ static void run_qlinear(ernn_node *node) {
       uint64_t y = ((uint64_t)r * l->groups + g) * l->out, row = (uint64_t)g * count * 16;
       const operand x = prepared(node->scratch, (const uint8_t *)node->in[0] + from * each, each, l->in);
       uint32_t left = count;
-      for (; left >= 4; left -= 4, row += 64, y += 64) qlinear_panels(a, node, x, row, y, 4);
-      for (; left; left--, row += 16, y += 16) qlinear_panels(a, node, x, row, y, 1);
+      for (uint32_t now; left; left -= now, row += 16 * now, y += 16 * now) {
+        now = left < 4 ? left : 4;
+        qlinear_panels(a, node, x, row, y, now);
+      }
     }
   }
 }
@@ -146,7 +132,7 @@ INLINE void keep32(const frame *f, uint32_t first, d16 v) {
   } else {
     int32_t part[16];
     store32(part, v);
-    for (uint32_t i = first; i < f->room32; i++) f->state32[i] = part[i - first];
+    ernn_copy_words(f->state32 + first, part, f->room32 - first);
   }
 }
 
@@ -156,7 +142,7 @@ INLINE void keep16(const frame *f, uint32_t first, w16 v) {
   } else {
     int16_t part[16];
     store16(part, v);
-    for (uint32_t i = first; i < f->room16; i++) f->state16[i] = part[i - first];
+    ernn_copy_halves(f->state16 + first, part, f->room16 - first);
   }
 }
 
@@ -217,38 +203,38 @@ INLINE uint32_t in_turn(const frame *f, uint32_t k, uint32_t count) {
 
 #define WIDE_SUMS_OF(gates) ((gates) == 1 ? wide_rows_1 : (gates) == 3 ? wide_rows_3 : wide_rows_4)
 
-/* Sums of `panels` panels from `panel` on, for both halves. Those of int16 come from apart: few layers take it. */
-INLINE void gate_sums(const frame *f, sums *given, sums *kept, uint32_t panel, const int gates, const int panels) {
+/* Sums of `count` panels from `panel` on, of at most `most`, for both halves. Those of int16 x or h and of a rest of panels
+ * come from apart: few layers have them. */
+INLINE void gate_sums(const frame *f, sums *given, sums *kept, uint32_t panel, const int gates, const int most,
+                      uint32_t count) {
   const qcell *c = f->c;
   const uint64_t row = (uint64_t)panel * 16 * (uint32_t)gates;
   const int32_t *bias_ih = c->bias_ih + row, *bias_hh = c->bias_hh + row;
   const int8_t *w_ih = c->w_ih + row * 4 * f->x.quads, *w_hh = c->w_hh + row * 4 * f->h.quads;
-  if (!f->x.low && !f->h.low) {
-    rows_of(given, bias_ih, w_ih, gates, panels, f->x);
-    rows_of(kept, bias_hh, w_hh, gates, panels, f->h);
+  if (!f->x.low && !f->h.low && count == (uint32_t)most) {
+    rows_of(given, bias_ih, w_ih, gates, most, f->x);
+    rows_of(kept, bias_hh, w_hh, gates, most, f->h);
     return;
   }
   sums both[2][8];
-  ROLLED for (int i = 0; i < panels; i++) {
-    const int at = gates * i;
+  for (uint32_t at = 0; at < (uint32_t)gates * count; at += (uint32_t)gates) {
     WIDE_SUMS_OF(gates)(both[0] + at, bias_ih + 16 * at, w_ih + 64 * (uint64_t)at * f->x.quads, f->x);
     WIDE_SUMS_OF(gates)(both[1] + at, bias_hh + 16 * at, w_hh + 64 * (uint64_t)at * f->h.quads, f->h);
   }
-  UNROLL for (int i = 0; i < gates * panels; i++) given[i] = both[0][i], kept[i] = both[1][i];
-}
-
-INLINE void some_panels(const frame *f, uint32_t panel, const int kind, const int gates, const int panels) {
-  sums given[8], kept[8];
-  gate_sums(f, given, kept, panel, gates, panels);
-  ROLLED for (int i = 0; i < panels; i++) gates_of(f, given + gates * i, kept + gates * i, panel + (uint32_t)i, kind);
+  UNROLL for (int i = 0; i < gates * most; i++) given[i] = both[0][i], kept[i] = both[1][i];
 }
 
 /* All panels; back and forth from step to step, as what was read last is still near. */
 INLINE void all_panels(const frame *f, const int kind, const int gates) {
-  const uint32_t most = PANELS(gates), count = f->c->panels, groups = count / most;
-  for (uint32_t k = 0; k < groups; k++)
-    some_panels(f, most * (f->c->turn & 1 ? groups - 1 - k : k), kind, gates, (int)most);
-  for (uint32_t panel = groups * most; most > 1 && panel < count; panel++) some_panels(f, panel, kind, gates, 1);
+  const uint32_t most = PANELS(gates), all = f->c->panels, groups = (all + most - 1) / most;
+  for (uint32_t k = 0; k < groups; k++) {
+    const uint32_t first = most * (f->c->turn & 1 ? groups - 1 - k : k);
+    const uint32_t count = most == 1 || all - first >= most ? most : all - first;
+    sums given[8], kept[8];
+    gate_sums(f, given, kept, first, gates, (int)most, count);
+    ROLLED for (uint32_t i = 0; i < count; i++)
+      gates_of(f, given + (uint32_t)gates * i, kept + (uint32_t)gates * i, first + i, kind);
+  }
 }
 
 INLINE void store_x(int8_t *to, w16 v) {
@@ -264,6 +250,16 @@ INLINE w16 state_block(const int32_t *h32, const int16_t *h16, uint32_t first) {
   return word(h);
 }
 
+/* As int16: its high and low parts. */
+APART void split_state(int8_t *high, int8_t *low, const int32_t *h32, const int16_t *h16, uint32_t count, int shift) {
+  for (uint32_t i = 0; i < count; i += 16) {
+    w16 h = narrow(state_block(h32, h16, i), shift, 1), part = h;
+    EACH_W(k) part.v[k] = (h.v[k] + 64) >> 7;
+    EACH_W(k) h.v[k] -= part.v[k] << 7;
+    store_x(high + i, part), store_x(low + i, h);
+  }
+}
+
 /* The state as the product takes it. */
 INLINE operand narrowed(const qcell *c, const int32_t *h32, const int16_t *h16) {
   const uint32_t padded = padded16(c->out);
@@ -273,12 +269,7 @@ INLINE operand narrowed(const qcell *c, const int32_t *h32, const int16_t *h16) 
     for (uint32_t i = 0; i < padded; i += 16) store_x(high + i, narrow(state_block(h32, h16, i), shift, 0));
     return (operand){high, (const int8_t *)0, padded / 4};
   }
-  for (uint32_t i = 0; i < padded; i += 16) {
-    w16 h = narrow(state_block(h32, h16, i), shift, 1), part = h;
-    EACH_W(k) part.v[k] = (h.v[k] + 64) >> 7;
-    EACH_W(k) h.v[k] -= part.v[k] << 7;
-    store_x(high + i, part), store_x(low + i, h);
-  }
+  split_state(high, low, h32, h16, padded, shift);
   return (operand){high, low, padded / 4};
 }
 
@@ -292,39 +283,6 @@ INLINE void project(const frame *f) {
     keep16(f, first, h);
     put(f->y, f->y_at + first, narrow(h, c->y_shift, c->y_wide), c->y_wide);
   }
-}
-
-/* The state of this step: copied to the result, or to a spare room where `active` says that the old one is held. */
-static void *state_of(const void *old, void *result, void *spare, const uint8_t *active, uint64_t halves) {
-  const uint16_t *from = old;
-  uint16_t *to = active && !*active ? spare : result;
-  if (to != from)
-    for (uint64_t i = 0; i < halves; i++) to[i] = from[i];
-  if (to != result && result != old)
-    for (uint64_t i = 0; i < halves; i++) ((uint16_t *)result)[i] = from[i];
-  return to;
-}
-
-/* Operands are x, the states, then from `first` on weights, biases and multipliers. */
-static void init_qcell(ernn_node *node, uint32_t gates, uint32_t first) {
-  const qcell_attr *a = (const void *)node->attr;
-  const qcell_layout at = layout_of_qcell(a, gates);
-  uint8_t *own = node->own, *scratch = node->scratch;
-  qcell *c = node->own;
-  *c = (qcell){.frames = a->frames, .batch = a->batch, .in = a->in, .hidden = a->hidden, .out = a->out,
-               .panels = padded16(a->hidden) / 16, .shift = a->shift, .cell_exponent = a->cell_exponent,
-               .h_shift = a->h_shift, .y_shift = a->y_shift, .x_bytes = dtype_size(*node->in_dtype[0]), .h_wide = a->h_wide,
-               .y_wide = *node->out_dtype[0] == ERNN_INT16, .is_relu = a->kind == RNN_RELU};
-  c->w_ih = node->in[first], c->w_hh = node->in[first + 1];
-  c->by_ih = node->in[first + 4], c->by_hh = node->in[first + 5];
-  c->bias_ih = (int32_t *)(void *)(own + OWN_BIASES), c->bias_hh = (int32_t *)(void *)(own + at.bias_hh);
-  c->bias_hr = (int32_t *)(void *)(own + at.bias_hr);
-  c->x_room = (int8_t *)scratch, c->h_room = (int8_t *)scratch + at.h_room;
-  c->made = (int8_t *)scratch + at.made, c->made_room = (int8_t *)scratch + at.made_room;
-  c->spare = scratch + at.spare, c->spare_cell = scratch + at.spare_cell;
-  const uint32_t rows = gates * 16 * c->panels;
-  offset_biases(c->bias_ih, node->in[first + 2], c->w_ih, rows, gates, padded16(a->in), c->x_bytes == 2);
-  offset_biases(c->bias_hh, node->in[first + 3], c->w_hh, rows, gates, padded16(a->out), a->h_wide != 0);
 }
 
 /* Sequence `row` of a batch at row `t` of x and y, which are `[frames * batch, …]`. */
@@ -349,11 +307,11 @@ INLINE frame frame_of(const ernn_node *node, const qcell *c, uint64_t t, uint32_
   for (uint64_t t = 0, all = (uint64_t)(c)->frames * (c)->batch; t < all;)                                             \
     for (uint32_t row = 0; row < (c)->batch; row++, t++)
 
-static void init_qgru(ernn_node *node) { init_qcell(node, 3, 2); }
+static void init_qgru(ernn_node *node) { ernn_init_qcell(node, 3, 2, X_OFFSET); }
 
 static void run_qgru(ernn_node *node) {
   qcell *c = node->own;
-  int32_t *h = state_of(node->in[1], node->out[1], c->spare, node->in[8], 2 * (uint64_t)c->batch * c->hidden);
+  int32_t *h = ernn_state_of(node->in[1], node->out[1], c->spare, node->in[8], 2 * (uint64_t)c->batch * c->hidden);
   EACH_ROW(c) {
     const frame f = frame_of(node, c, t, row, h, (int16_t *)0);
     all_panels(&f, CELL_GRU, 3);
@@ -361,11 +319,11 @@ static void run_qgru(ernn_node *node) {
   c->turn++;
 }
 
-static void init_qrnn(ernn_node *node) { init_qcell(node, 1, 2); }
+static void init_qrnn(ernn_node *node) { ernn_init_qcell(node, 1, 2, X_OFFSET); }
 
 static void run_qrnn(ernn_node *node) {
   qcell *c = node->own;
-  int16_t *h = state_of(node->in[1], node->out[1], c->spare, node->in[8], (uint64_t)c->batch * c->hidden);
+  int16_t *h = ernn_state_of(node->in[1], node->out[1], c->spare, node->in[8], (uint64_t)c->batch * c->hidden);
   EACH_ROW(c) {
     const frame f = frame_of(node, c, t, row, (int32_t *)0, h);
     all_panels(&f, CELL_RNN, 1);
@@ -374,18 +332,18 @@ static void run_qrnn(ernn_node *node) {
 }
 
 static void init_qlstm(ernn_node *node) {
-  init_qcell(node, 4, 3);
+  ernn_init_qcell(node, 4, 3, X_OFFSET);
   qcell *c = node->own;
   c->w_hr = node->in[9], c->by_hr = node->in[10];
   for (uint32_t i = 0; i < padded16(c->out); i++) c->bias_hr[i] = 0; /* a projection has none of its own */
-  if (c->w_hr) offset_biases(c->bias_hr, c->bias_hr, c->w_hr, padded16(c->out), 1, padded16(c->hidden), 0);
+  if (c->w_hr) ernn_offset_biases(c->bias_hr, c->bias_hr, c->w_hr, padded16(c->out), 1, padded16(c->hidden), 0, X_OFFSET);
 }
 
 static void run_qlstm(ernn_node *node) {
   qcell *c = node->own;
   const uint8_t *active = node->in[11];
-  int16_t *h = state_of(node->in[1], node->out[1], c->spare, active, (uint64_t)c->batch * c->out);
-  int32_t *cell = state_of(node->in[2], node->out[2], c->spare_cell, active, 2 * (uint64_t)c->batch * c->hidden);
+  int16_t *h = ernn_state_of(node->in[1], node->out[1], c->spare, active, (uint64_t)c->batch * c->out);
+  int32_t *cell = ernn_state_of(node->in[2], node->out[2], c->spare_cell, active, 2 * (uint64_t)c->batch * c->hidden);
   EACH_ROW(c) {
     const frame f = frame_of(node, c, t, row, cell, h);
     all_panels(&f, CELL_LSTM, 4);

@@ -28,10 +28,7 @@ typedef struct {
 #endif
 #define EACH_W(i) UNROLL for (int i = 0; i < 32 / RW; i++)
 #define EACH_D(i) UNROLL for (int i = 0; i < 64 / RD; i++)
-
-/* What a matrix product takes: int8, or int16 as 128 high + low. Bytes behind the last one meet weights of zero. */
-typedef struct {
-  const int8_t *high, *low; /* low: NULL for int8 */
-  uint32_t quads;           /* groups of 4 */
-} operand;
+#ifndef GATE
+#define GATE INLINE /* where registers are few, one copy serves as well */
+#endif
 #endif

@@ -1,14 +1,12 @@
 /* Element-wise operations on floats, and the few on other integers that look alike. Every one rounds once. */
+#define FUNCTION static
 #include "portable.h"
 #include "walk.h"
 
-#define BLOCK 16u
-
-/* A whole block, so that no function needs a second loop for a rest. */
-static void of_block(float *block, uint32_t kind) {
+void ernn_of_block(float *block, uint32_t kind) {
 #define EACH(kind, value)                                                                                             \
   case kind:                                                                                                          \
-    for (uint32_t i = 0; i < BLOCK; i++) {                                                                            \
+    for (uint32_t i = 0; i < 16; i++) {                                                                            \
       float v = block[i];                                                                                             \
       block[i] = value;                                                                                               \
     }                                                                                                                 \
@@ -18,52 +16,31 @@ static void of_block(float *block, uint32_t kind) {
     EACH(UNARY_CEIL, ceil_of(v))
     EACH(UNARY_COS, f_quadrant(v, 1))
     EACH(UNARY_ERF, f_erf(v))
-    EACH(UNARY_EXP, f_exp(v))
     EACH(UNARY_FLOOR, floor_of(v))
     EACH(UNARY_GELU, f_gelu(v))
-    EACH(UNARY_LOG, f_log(v))
     EACH(UNARY_NEG, -v)
     EACH(UNARY_RECIPROCAL, fdiv(1.0f, v))
     EACH(UNARY_RELU, maximum(v, 0.0f))
     EACH(UNARY_ROUND, to_even(v))
-    EACH(UNARY_SIGMOID, f_sigmoid(v))
     EACH(UNARY_SIGN, v != v ? v : (float)((v > 0) - (v < 0)))
     EACH(UNARY_SIN, f_quadrant(v, 0))
     EACH(UNARY_SOFTPLUS, f_softplus(v))
     EACH(UNARY_SQRT, f_sqrt(v))
-    EACH(UNARY_TANH, f_tanh(v))
   default: break;
   }
 #undef EACH
 }
 
-void ernn_unary(ernn_node *node) {
+void ernn_unary_of_integers(ernn_node *node) {
   const unary_attr *a = (const void *)node->attr;
-  uint64_t n = node->count;
-  if (*node->in_dtype[0] == ERNN_BOOL) {
-    for (uint64_t i = 0; i < n; i++) ((uint8_t *)node->out[0])[i] = !((const uint8_t *)node->in[0])[i];
-    return;
-  }
-  if (*node->in_dtype[0] != ERNN_FLOAT32) {
-    int wide = *node->in_dtype[0] == ERNN_INT64;
-    for (uint64_t i = 0; i < n; i++) {
-      int64_t x = wide ? ((const int64_t *)node->in[0])[i] : ((const int32_t *)node->in[0])[i];
-      int64_t y = a->kind == UNARY_NEG ? -x : a->kind == UNARY_ABS ? (x < 0 ? -x : x) : (x > 0) - (x < 0);
-      if (wide)
-        ((int64_t *)node->out[0])[i] = y;
-      else
-        ((int32_t *)node->out[0])[i] = (int32_t)y;
-    }
-    return;
-  }
-  const float *x = node->in[0];
-  float *y = node->out[0];
-  for (uint64_t at = 0; at < n; at += BLOCK) {
-    const uint32_t count = n - at < BLOCK ? (uint32_t)(n - at) : BLOCK;
-    float block[BLOCK];
-    for (uint32_t i = 0; i < BLOCK; i++) block[i] = i < count ? flush(x[at + i]) : 0;
-    of_block(block, a->kind);
-    for (uint32_t i = 0; i < count; i++) y[at + i] = block[i];
+  const uint32_t dtype = *node->in_dtype[0];
+  for (uint64_t i = 0; i < node->count; i++) {
+    const int64_t x = integer_at(node->in[0], dtype, i);
+    const int64_t y = a->kind == UNARY_NOT   ? !x
+                      : a->kind == UNARY_NEG ? -x
+                      : a->kind == UNARY_ABS ? (x < 0 ? -x : x)
+                                             : (x > 0) - (x < 0);
+    put_integer(node->out[0], dtype, i, y);
   }
 }
 

@@ -1,22 +1,27 @@
 /* Operations that every instruction set shares, and what layers call where speed does not matter. */
 #ifndef ERNN_PORTABLE_H
 #define ERNN_PORTABLE_H
-#include "../attrs.h"
-#include "../node.h"
+#include "../layer.h"
 
 #define X(op) void ernn_##op(ernn_node *node);
 ERNN_COMMON(X)
 #undef X
 
-/* Prepare a layer whose sums may pass 32 bits: 64 for them. */
-void ernn_widen_qlinear(ernn_node *node);
-void ernn_widen_qgru(ernn_node *node);
-void ernn_widen_qlstm(ernn_node *node);
-void ernn_widen_qrnn(ernn_node *node);
+/* A function of UNARY_… of 16 numbers, which are flushed, other than those in floats.h; of integers or bools a whole node. */
+void ernn_of_block(float *block, uint32_t kind);
+void ernn_unary_of_integers(ernn_node *node);
+float ernn_lane_sum(const float *x, uint32_t count);
+void ernn_copy_words(int32_t *to, const int32_t *from, uint32_t count);
+void ernn_copy_halves(int16_t *to, const int16_t *from, uint32_t count);
+void ernn_offset_biases(int32_t *to, const int32_t *bias, const int8_t *w, uint32_t rows, uint32_t gates, uint32_t width,
+                        int is_wide, int32_t offset);
+operand ernn_split(int8_t *room, const int16_t *v, uint32_t quads, int32_t flip);
+void *ernn_state_of(const void *old, void *result, void *spare, const uint8_t *active, uint64_t halves);
+void ernn_init_qcell(ernn_node *node, uint32_t gates, uint32_t first, int32_t offset);
 
 /* The smallest size of those numbers that are not zero; a large number where there is none. */
 float ernn_smallest(const float *x, uint64_t count);
 /* y = x w + bias, every product and sum flushed; w `[panel][in][gate][16]`, `bias` NULL for none. */
 void ernn_flushing_product(float *y, const float *x, const float *w, const float *bias, uint32_t in, uint32_t panels,
-                           int gates);
+                           uint32_t gates);
 #endif

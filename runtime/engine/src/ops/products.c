@@ -12,8 +12,8 @@ float ernn_smallest(const float *x, uint64_t count) {
 }
 
 void ernn_flushing_product(float *y, const float *x, const float *w, const float *bias, uint32_t in, uint32_t panels,
-                           int gates) {
-  const uint32_t n = 16 * (uint32_t)gates;
+                           uint32_t gates) {
+  const uint32_t n = 16 * gates;
   for (uint32_t panel = 0; panel < panels; panel++, y += n, w += (uint64_t)n * in) {
     for (uint32_t r = 0; r < n; r++) y[r] = 0;
     for (uint32_t k = 0; k < in; k++)

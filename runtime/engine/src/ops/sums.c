@@ -1,33 +1,21 @@
-/* Sums and what is made of them. A sum runs in 16 lanes, then halves of the lanes are added
- * (quantize/reference/ieee.py); a matrix product runs in the order of its columns. */
+/* Sums over an axis: they run in 16 lanes, then halves of the lanes are added (quantize/reference/ieee.py). */
+#define PLAIN_C
+#define RW 16
+#define RD 16
+#include "../kernels/vectors.h"
 #include "portable.h"
 #include "walk.h"
 
-#define LANES 16
-typedef float lanes __attribute__((vector_size(64), aligned(4)));
-typedef int32_t lane_bits __attribute__((vector_size(64), aligned(4)));
-
-INLINE lanes flush_lanes(lanes x) {
-  lane_bits u = (lane_bits)x, subnormal = (u & 0x7fffffff) < 0x00800000;
-  return (lanes)(u & ~(subnormal & 0x7fffffff));
-}
-
-INLINE float fold(lanes total) {
-  float t[LANES];
-  *(lanes *)t = total;
-  for (int width = LANES / 2; width; width /= 2)
+float ernn_lane_sum(const float *x, uint32_t count) {
+  float t[16];
+  for (uint32_t i = 0; i < count; i += 16) {
+    float part[16] = {0};
+    for (uint32_t k = 0; k < 16 && i + k < count; k++) part[k] = flush(x[i + k]);
+    store_floats(t, i ? added(load_floats(t), load_floats(part)) : load_floats(part));
+  }
+  for (int width = 8; width; width /= 2)
     for (int i = 0; i < width; i++) t[i] = fadd(t[i], t[i + width]);
   return t[0];
-}
-
-INLINE float lane_sum(const float *x, uint32_t count) {
-  lanes total = {0};
-  for (uint32_t i = 0; i < count; i += LANES) {
-    float part[LANES] = {0};
-    for (uint32_t k = 0; k < LANES && i + k < count; k++) part[k] = x[i + k];
-    total = i ? flush_lanes(total + *(lanes *)part) : *(lanes *)part;
-  }
-  return fold(total);
 }
 
 static float reduce_floats(const float *x, uint32_t count, uint32_t kind) {
@@ -44,13 +32,7 @@ static float reduce_floats(const float *x, uint32_t count, uint32_t kind) {
     return y;
   default: break;
   }
-  lanes total = {0};
-  for (uint32_t i = 0; i < count; i += LANES) {
-    float part[LANES] = {0};
-    for (uint32_t k = 0; k < LANES && i + k < count; k++) part[k] = flush(x[i + k]);
-    total = i ? flush_lanes(total + *(lanes *)part) : *(lanes *)part;
-  }
-  y = fold(total);
+  y = ernn_lane_sum(x, count);
   return kind == REDUCE_MEAN ? fdiv(y, (float)count) : y;
 }
 
@@ -93,20 +75,6 @@ void ernn_cumsum(ernn_node *node) {
   }
 }
 
-void ernn_softmax(ernn_node *node) {
-  const softmax_attr *a = (const void *)node->attr;
-  float *powers = node->scratch;
-  for (uint64_t o = 0; o < a->outer; o++) {
-    const float *x = (const float *)node->in[0] + o * a->inner;
-    float *y = (float *)node->out[0] + o * a->inner, most = flush(x[0]);
-    for (uint32_t i = 1; i < a->inner; i++) most = maximum(most, flush(x[i]));
-    for (uint32_t i = 0; i < a->inner; i++) y[i] = fsub(flush(x[i]), most);
-    for (uint32_t i = 0; i < a->inner; i++) powers[i] = f_exp(y[i]);
-    float total = lane_sum(powers, a->inner), log_total = f_log(total);
-    for (uint32_t i = 0; i < a->inner; i++) y[i] = a->log ? fsub(y[i], log_total) : fdiv(powers[i], total);
-  }
-}
-
 void ernn_layer_norm(ernn_node *node) {
   const norm_attr *a = (const void *)node->attr;
   const float *weight = node->in[1], *bias = node->in[2];
@@ -115,10 +83,10 @@ void ernn_layer_norm(ernn_node *node) {
     const float *x = (const float *)node->in[0] + o * a->inner;
     float *y = (float *)node->out[0] + o * a->inner;
     for (uint32_t i = 0; i < a->inner; i++) y[i] = flush(x[i]);
-    float mean = fdiv(lane_sum(y, a->inner), count);
+    float mean = fdiv(ernn_lane_sum(y, a->inner), count);
     for (uint32_t i = 0; i < a->inner; i++) y[i] = fsub(y[i], mean);
     for (uint32_t i = 0; i < a->inner; i++) squares[i] = fmul(y[i], y[i]);
-    float deviation = f_sqrt(fadd(fdiv(lane_sum(squares, a->inner), count), a->eps));
+    float deviation = f_sqrt(fadd(fdiv(ernn_lane_sum(squares, a->inner), count), a->eps));
     for (uint32_t i = 0; i < a->inner; i++) {
       float v = fdiv(y[i], deviation);
       v = weight ? fmul(v, weight[i]) : v;

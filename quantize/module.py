@@ -1,0 +1,50 @@
+"""From a PyTorch module to an int8 file in one call."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from edgernn.export import Proof, check_path, export_model
+from edgernn.quantize.api import QuantizeResult, quantize_model
+from edgernn.quantize.data import Source
+
+
+def quantize_module(
+    module: nn.Module,
+    example: Tensor | Sequence[Tensor],
+    calibration: Source,
+    path: str | Path,
+    time_axis: int | Sequence[int | None] = 1,
+    *,
+    name: str | None = None,
+    model_version: str = "1",
+    labels: Sequence[str] = (),
+    rate_hz: float | None = None,
+    meta: Mapping[str, str] | None = None,
+    **options: Any,
+) -> tuple[Proof, QuantizeResult]:
+    """`export_model` and `quantize_model` in one; the float file, which the proof is of, is not kept.
+
+    `path` ends in `.onnx` or `.ernn`; `options` are those of `quantize_model`. Raises what the two raise; no file is
+    left then.
+    """
+    path = Path(path)
+    check_path(path)
+    with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
+        exported = export_model(
+            module,
+            example,
+            Path(folder) / "float.onnx",
+            time_axis,
+            name=name or path.name.split(".")[0],
+            model_version=model_version,
+            labels=labels,
+            rate_hz=rate_hz,
+            meta=meta,
+        )
+        return exported.proof, quantize_model(exported.path, calibration, path, **options)
