@@ -146,8 +146,8 @@ def main() -> None:
     rows.append({**dict.fromkeys(rows[0]), "N": "all", "right %": round(whole, 2), "points lost": 0.0, "drawn": ""})
     text = (
         f"Measured {date.today()} by `python benchmarks/lookahead.py`, {platform.machine()}: `{clips.name}`,\n"
-        f"{TESTED} strings of {WORDS} held-back words, {test.labels.numel()} frames of 10 ms; trained for {spent:.0f} s on"
-        " one core.\n\n"
+        f"{TESTED} strings of {WORDS} held-back words, {test.labels.numel()} frames of 10 ms; trained for {spent:.0f} s"
+        " on one core.\n\n"
         f"{table(rows, markdown=True)}\n"
     )
     arguments.out.write_text(text)
