@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import refused
 import torch
 from torch import nn
 
@@ -15,7 +16,6 @@ from edgernn.errors import EdgeRNNError, InputError
 from edgernn.export import export_model, plan_export
 from edgernn.nn import lookahead
 
-import refused
 from families import FEATURES, WithState, frames
 
 
