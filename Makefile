@@ -17,7 +17,7 @@ FUZZ_SECONDS ?= 1500
 SANITIZE := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer -g
 TOOLS := build-essential cmake clang lld llvm libclang-rt-dev qemu-user libsimde-dev
 
-.PHONY: demo test lint fuzz fuzz-engine system-tools int8 docs clean
+.PHONY: demo test lint fuzz fuzz-engine system-tools int8 support docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/keyword_spotting.py demo --out build/demo
@@ -50,6 +50,13 @@ int8: $(VENV)/installed
 	$(BIN)/python benchmarks/int8_accuracy.py
 	$(BIN)/python benchmarks/int8_near_form.py
 	$(BIN)/python benchmarks/int8_keyword.py --qat tests/golden/keyword/digits.int8.onnx
+
+# docs/support.md from what the tests find
+support: $(VENV)/installed
+	rm -rf build/support
+	EDGERNN_SUPPORT=build/support $(BIN)/python -m pytest -q -n 2 --dist loadgroup tests/test_families.py tests/test_quantize.py \
+		tests/test_refusals.py -k "(test_contract or (test_quantize and test_families) or users_bring) and not spellings"
+	PYTHONPATH=tests $(BIN)/python tests/support.py build/support
 
 docs: $(VENV)/installed
 	$(BIN)/python benchmarks/torch_onnx_export.py

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import refused
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,6 +13,7 @@ from torch.nn import functional
 from edgernn.nn import LogMel, Recurrent, lookahead
 
 import networks
+import refused
 import spellings
 from cells import EMA, DiagonalSSM, FastGRNN, LayerNormLSTM, MinGRU, PeepholeLSTM, ResetBeforeGRU
 

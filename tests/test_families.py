@@ -16,6 +16,7 @@ from edgernn.export import export_model, read_program
 from edgernn.interpret import Interpreter
 from edgernn.spec import LEFT_UNKNOWN
 
+import support
 from conftest import Exporter
 from families import ALL, BY_NAME
 
@@ -33,6 +34,10 @@ def test_contract(exported: Exporter, name: str) -> None:
     assert spec.latency == max(-(-port.delay * port.period // port.group) for port in spec.outputs) + spec.hop - 1
     assert spec.proof["max_error"] <= 1e-5
     assert spec.proof["frames"] >= 4
+    support.check(name, "streams", support.way(family))
+    support.check(name, "delay", support.delay(spec.hop, spec.delay))
+    error = spec.proof["max_error"]
+    support.check(name, "onnxruntime", f"{error:.0e}", lambda stated: error <= 5 * float(stated))
     for state in spec.states:
         assert state.input.startswith("state.")
         assert state.output == f"{state.input}_out"

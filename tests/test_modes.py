@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import refused
 import torch
 from torch import nn
 
@@ -16,6 +15,7 @@ from edgernn.errors import EdgeRNNError, InputError
 from edgernn.export import export_model, plan_export
 from edgernn.nn import lookahead
 
+import refused
 from families import FEATURES, WithState, frames
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import refused
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,6 +15,8 @@ from edgernn.errors import EdgeRNNError, ExportError, UnsupportedError
 from edgernn.export import export_model, plan_export
 from edgernn.export.rules import find_rule, rule_names
 
+import refused
+import support
 from families import FEATURES, Lambda, frames
 from networks import MFCC
 
@@ -184,6 +185,8 @@ def test_modules_that_users_bring(case: refused.Refused) -> None:
     assert case.cause in first.cause
     assert case.hint in first.hint
     assert f"blocks: {first.place}: {first.cause}" in plan.report()
+    for column, found in zip(support.REFUSAL_COLUMNS, (first.place, first.cause, first.hint), strict=True):
+        support.check(case.name, column, found)
 
 
 def test_all_that_blocks_is_found() -> None:
