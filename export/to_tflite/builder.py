@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from edgernn import ops
 from edgernn.errors import UnsupportedError
 from edgernn.export.to_tflite.builtins import version
 from edgernn.export.to_tflite.graph import Graph, Tensor
-from edgernn.program import Array, Program, Type, broadcast, volume
+from edgernn.program import Array, Op, Program, Type, broadcast, volume
 
+_NARROWING = ("log", "sqrt", "pow")  # what squeezes a range that 8 bits would not hold
+_BETWEEN = (ops.Binary, ops.Clip, ops.Gather, ops.Mask, ops.Reshape, ops.Slice, ops.Transpose, ops.Unary)
 _COMPARISONS = ("EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL")
 
 
@@ -31,6 +34,10 @@ class Builder:
         self.per_channel = per_channel
         self._forms: dict[str, list[Tensor]] = {}
         self._count = 0
+        self._readers: dict[str, list[Op]] = {}
+        for op in program.ops:
+            for name in op.operands:
+                self._readers.setdefault(name, []).append(op)
 
     # --- values ----------------------------------------------------------------------------------------------
 
@@ -54,6 +61,15 @@ class Builder:
         if found is None:
             raise UnsupportedError(f"its `{name}` is computed in every step, which TFLite can't use", place=self.place)
         return found
+
+    def narrowed(self, name: str) -> bool:
+        """Whether only a logarithm or a root reads a value: mel powers span ten decades, which takes float."""
+        readers = self._readers.get(name, [])
+        return bool(readers) and all(
+            (isinstance(op, (ops.Unary, ops.Binary)) and op.kind in _NARROWING)
+            or (isinstance(op, _BETWEEN) and self.narrowed(op.outputs[0]))
+            for op in readers
+        )
 
     def get(self, name: str, shape: Sequence[int] | None = None) -> Tensor:
         """The tensor of a value or parameter, in the Program's shape or another of as many elements.

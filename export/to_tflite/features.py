@@ -72,7 +72,8 @@ def linear(b: Builder, op: ops.Linear) -> None:
     """FULLY_CONNECTED over all leading axes as rows."""
     weight = b.parameter(op.weight)
     x = b.get(op.x, (volume(b.shape(op.x)[:-1]), weight.shape[1]))
-    b.put(op.outputs[0], product(b, x, weight, b.parameter(op.bias) if op.bias else None))
+    bias = b.parameter(op.bias) if op.bias else None
+    b.put(op.outputs[0], product(b, x, weight, bias, False if b.narrowed(op.outputs[0]) else None))
 
 
 @row(ops.MatMul)
@@ -80,7 +81,8 @@ def matmul(b: Builder, op: ops.MatMul) -> None:
     """FULLY_CONNECTED where b is a matrix of parameters, else BATCH_MATMUL."""
     fixed, shape = b.fixed(op.b), b.shape(op.a)
     if fixed is not None and fixed.ndim == 2:
-        y = product(b, b.get(op.a, (volume(shape[:-1]), shape[-1])), np.ascontiguousarray(fixed.T))
+        x, weight = b.get(op.a, (volume(shape[:-1]), shape[-1])), np.ascontiguousarray(fixed.T)
+        y = product(b, x, weight, None, False if b.narrowed(op.outputs[0]) else None)
     else:
         result = b.shape(op.outputs[0])
         y = b.make("BATCH_MATMUL", [b.get(op.a), b.get(op.b)], result, options=schema.BatchMatMulOptionsT())

@@ -27,7 +27,7 @@ def in_int8(b: Builder, *weights: Array) -> bool:
 
 
 def product(b: Builder, x: Tensor, weight: Array, bias: Array | None = None, int8: bool | None = None) -> Tensor:
-    """x weightᵀ + bias: x float32 `[rows, in]`, weight `[out, in]`, bias `[out]`. `int8`: as the layer decided."""
+    """x weightᵀ + bias: x float32 `[rows, in]`, weight `[out, in]`, bias `[out]`; `int8` where the layer decided it."""
     bias = np.zeros(len(weight), np.float32) if bias is None else bias
     if not (in_int8(b, weight) if int8 is None else int8):
         return _connected(b, x, b.graph.constant(weight), bias, None)
