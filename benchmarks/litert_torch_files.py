@@ -66,12 +66,13 @@ def main() -> None:
         for size in SIZES:
             torch.manual_seed(size)
             layer = getattr(nn, kind)(size, size, batch_first=True)
-            states = (torch.zeros(1, 1, size),) * (2 if kind == "LSTM" else 1)
+            states = tuple(torch.zeros(1, 1, size) for _ in range(2 if kind == "LSTM" else 1))
             convert(Step(layer), torch.zeros(1, 1, size), states, folder / f"{kind}{size}.tflite")
     for kind in next_frame.KINDS:
         network = next_frame.load(kind)
         module = Step(network.rnn, network.out).eval()
-        states = (torch.zeros(1, 1, next_frame.HIDDEN),) * (2 if kind == "lstm" else 1)
+        # tensors of their own: one given twice becomes one input
+        states = tuple(torch.zeros(1, 1, next_frame.HIDDEN) for _ in range(2 if kind == "lstm" else 1))
         path = folder / f"{kind}.tflite"
         convert(module, torch.zeros(1, 1, next_frame.FEATURES), states, path)
         try:
