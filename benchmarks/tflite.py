@@ -203,7 +203,9 @@ def main() -> None:
     options = parser.parse_args()
     rows = [row for kind in next_frame.KINDS for row in trained(kind, options.old)]
     more, (count, source, named) = spotter(options.old)
-    peers = [row for kind in next_frame.KINDS for row in peer_rows(kind, options.peers)] if options.peers else []
+    peers = (
+        [] if options.peers is None else [row for kind in next_frame.KINDS for row in peer_rows(kind, options.peers)]
+    )
     print(table(peers), flush=True)
     about = ", ".join(f"{key} {value}" for key, value in machine().items() if value is not None)
     lines = [

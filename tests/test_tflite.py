@@ -133,6 +133,25 @@ def test_trained_networks(kind: str, next_frame: Any, tmp_path: Path) -> None:
             assert snr_db(wanted, edgernn.load(path, backend)(x)) > least, (precision, backend)
 
 
+def test_keyword_spotter(shared_data: Path, tmp_path: Path) -> None:
+    """The committed spotter names the digits of held-back clips as in float: all figures in benchmarks/tflite.md."""
+    from examples import keyword_spotting as keyword
+
+    golden = Path(__file__).parent / "golden" / "keyword"
+    spotter = keyword.KeywordSpotter().eval()
+    spotter.load_state_dict(torch.load(golden / "digits.pt", weights_only=True))
+    export_model(spotter, torch.zeros(1, keyword.RATE), tmp_path / "m.onnx", rate_hz=keyword.RATE)
+    clips = keyword.load_clips(shared_data / "fsdd" / "fsdd_5speakers.npz")
+    test = clips.take(clips.is_test)[::3]
+    for precision, source in (
+        ("hybrid8", tmp_path / "m.onnx"),
+        ("int8", golden / "digits.int8.onnx"),
+        ("int16x8", golden / "digits.int8.onnx"),
+    ):
+        convert_model(source, tmp_path / "m.tflite", precision=precision)
+        assert keyword.streamed_accuracy(tmp_path / "m.tflite", test) >= 0.98, precision
+
+
 @each_family
 def test_file(exported: Exporter, tflite: TFLiteMaker, name: str) -> None:
     """Built-in operations alone, static shapes, aligned weights, a signature named as the contract names its ports."""
@@ -313,8 +332,8 @@ def test_damaged_anywhere(tmp_path: Path, tflite: TFLiteMaker, place: float, byt
         read_metadata(damaged, "")
 
 
-def test_files_of_others(tmp_path: Path) -> None:
-    """No contract, no file at all, offsets that lead nowhere."""
+def test_files_of_others(tmp_path: Path, tflite: TFLiteMaker) -> None:
+    """No contract, no file at all, offsets and lengths that lead nowhere."""
     path = tmp_path / "m.tflite"
     model = schema.ModelT()
     model.version, model.subgraphs, model.buffers, model.operatorCodes = 3, [], [schema.BufferT()], []
@@ -322,6 +341,11 @@ def test_files_of_others(tmp_path: Path) -> None:
 
     builder = flatbuffers.Builder(64)
     builder.Finish(model.Pack(builder), b"TFL3")
+    whole = tflite("GRU", "float32").read_bytes()
+    length = whole.index(b'{"content_sha256"') - 4
+    endless = whole[:length] + struct.pack("<I", 2**31) + whole[length + 4 :]
+    with pytest.raises(ModelFileError, match="leads outside"):
+        read_metadata(endless, "")
     for data, text in (
         (bytes(builder.Output()), "without a streaming contract"),
         (b"", "no TFLite file"),
