@@ -121,14 +121,19 @@ def _requantized(
     if x.dtype == dtype:
         return _limited(b, _connected(b, x, weight, bias, real, dtype, unit), op.low, op.high)
     if x.dtype == "int8":
-        step, (factors,) = _rows([real], [_bound(weight, bias)])
-        return _narrow(b, _scaled(b, _sums(b, x, weight, bias), factors, step), dtype, unit, op.low, op.high)
+        return _narrow(b, _sum_of_rows(b, x, weight, bias, real), dtype, unit, op.low, op.high)
     return _narrow(b, _connected(b, x, weight, bias, real, "int16", 1 / 256), dtype, unit, op.low, op.high)
 
 
 def _scaled(b: Builder, total: Tensor, factors: Array, unit: float) -> Tensor:
     """int32 sums times a factor a row."""
     return b.binary("MUL", total, b.constant(factors, "int32"), scale=unit)
+
+
+def _sum_of_rows(b: Builder, x: Tensor, weight: Array, bias: Array, real: Array) -> Tensor:
+    """int8 x weightᵀ + bias, each row times its factor, in int32."""
+    unit, (factors,) = _rows([real], [_bound(weight, bias)])
+    return _scaled(b, _sums(b, x, weight, bias), factors, unit)
 
 
 @row(ops.QLinear)
@@ -237,7 +242,8 @@ class _Gates:
         multipliers = b.parameter(op.multiplier_ih), b.parameter(op.multiplier_hh)
         self.reals = [item.astype(np.float64) * 2.0**-op.shift * unit for item in multipliers]
         x = b.get(op.x, (self.frames * self.batch, width))
-        self.exact = x.dtype == "int8"
+        self.narrow = op.h_dtype == "int8" and b.precision == "int8"  # h in its product
+        self.exact = x.dtype == "int8" and self.narrow
         if self.exact:
             bounds = [_bound(*half) for half in zip(self.weights, self.biases, strict=True)]
             self.step, self.factors = _rows(self.reals, bounds)
@@ -248,6 +254,9 @@ class _Gates:
         weight, bias = self.weights[half], self.biases[half]
         if self.exact:
             return _scaled(self.b, _sums(self.b, x, weight, bias), self.factors[half], self.step)
+        if x.dtype == "int8":
+            total = _sum_of_rows(self.b, x, weight, bias, self.reals[half])
+            return self.b.make("QUANTIZE", [total], total.shape, "int16", scale=self.unit)
         return _connected(self.b, x, weight, bias, self.reals[half], "int16", self.unit, step)
 
     def of(self, frame: int) -> Tensor:
@@ -257,7 +266,7 @@ class _Gates:
     def kept(self, h: Tensor) -> Tensor:
         """h's half, of a state that is int32 or int16."""
         scale = 2.0 ** (getattr(self.op, "h_exponent", 0) - self.op.h_shift)
-        if self.exact:
+        if self.narrow:
             return self._half(1, self.b.make("QUANTIZE", [h], h.shape, "int8", scale=scale), 1.0)
         if h.dtype == "int32":
             h = self.b.make("QUANTIZE", [h], h.shape, "int16", scale=UNIT)
@@ -347,8 +356,7 @@ def _projected(b: Builder, op: ops.QLSTM, m: Tensor) -> Tensor:
     if b.precision == "int16x8":
         return _connected(b, m, weight, np.zeros(len(weight)), real, "int16", out, UNIT / 2.0**-7)
     m = b.make("QUANTIZE", [m], m.shape, "int8", scale=2.0**-7)
-    step, (factors,) = _rows([real], [_bound(weight, np.zeros(len(weight)))])
-    total = _scaled(b, _sums(b, m, weight, np.zeros(len(weight), np.int32)), factors, step)
+    total = _sum_of_rows(b, m, weight, np.zeros(len(weight), np.int32), real)
     return b.make("QUANTIZE", [total], total.shape, "int16", scale=out)
 
 
