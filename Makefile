@@ -2,6 +2,8 @@
 # make test   lint and test
 # make lint   ruff and mypy alone
 # make fuzz   export and prove 400 random networks (slow)
+# make fuzz-engine   libFuzzer on the engine, FUZZ_SECONDS long (default 1500), with what it finds in build/fuzz
+# make system-tools  install what the engine's tests compile with (Debian; as root)
 # make int8   measure again what int8 costs: benchmarks/int8_*.md (slow)
 # make tflite measure again what benchmarks/tflite.md and litert_step.md say, beside litert-torch (2 GB more, slow)
 # make docs   measure again what docs/why-not-torch-onnx-export.md says (slow)
@@ -12,7 +14,11 @@ BIN := $(VENV)/bin
 LINKS := build/links/edgernn
 ENGINE := CMakeLists.txt runtime/_engine.c $(shell find runtime/engine -name '*.[ch]' -o -name CMakeLists.txt)
 
-.PHONY: demo test lint fuzz int8 tflite docs clean
+FUZZ_SECONDS ?= 1500
+SANITIZE := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer -g
+TOOLS := build-essential cmake clang lld llvm libclang-rt-dev qemu-user libsimde-dev
+
+.PHONY: demo test lint fuzz fuzz-engine system-tools int8 tflite docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/keyword_spotting.py demo --out build/demo
@@ -27,6 +33,19 @@ lint: $(VENV)/installed $(LINKS)
 
 fuzz: $(VENV)/installed
 	EDGERNN_RANDOM_NETWORKS=400 $(BIN)/python -m pytest -q -n 2 tests/test_random_networks.py
+
+# Every block of memory is exactly as large as the interface says, so that a byte too far is seen.
+fuzz-engine: $(VENV)/installed
+	cmake -S runtime/engine -B build/fuzz -DCMAKE_C_COMPILER=clang -DCMAKE_C_FLAGS="$(SANITIZE)" -DERNN_FUZZ=ON > build/fuzz.log
+	cmake --build build/fuzz --target fuzz_engine --parallel 2 >> build/fuzz.log
+	$(BIN)/python tests/fuzz/make_seeds.py build/fuzz/seeds
+	mkdir -p build/fuzz/corpus
+	cd build/fuzz && ./fuzz_engine -max_total_time=$(FUZZ_SECONDS) -max_len=32768 -timeout=20 -rss_limit_mb=2048 \
+		-verbosity=0 -print_final_stats=1 corpus seeds 2>&1
+
+system-tools:
+	apt-get -qq update
+	DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends $(TOOLS)
 
 int8: $(VENV)/installed
 	$(BIN)/python benchmarks/int8_accuracy.py

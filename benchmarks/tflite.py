@@ -210,9 +210,9 @@ def main() -> None:
     about = ", ".join(f"{key} {value}" for key, value in machine().items() if value is not None)
     lines = [
         f"Measured {date.today().isoformat()} by `python benchmarks/tflite.py --old … --peers …` on {about};",
-        "ai-edge-litert 2.3.0 (`litert` with XNNPACK, `litert-plain` without), tflite-runtime 2.14.0. One thread.",
+        "ai-edge-litert 2.3.0 (`litert` with XNNPACK, `litert-plain` without), tflite-runtime 2.14.0, one thread.",
         "",
-        f"SNR of the outputs against PyTorch's float network, streamed over {FRAMES} frames; p50 of a step in Python with",
+        f"SNR of the outputs against PyTorch's float network, streamed over {FRAMES} frames; p50 of a step in Python,",
         "the state carried. `refused`: a per-channel file on a runtime that would compute it wrongly.",
         "",
         table(_filled([*rows, *more]), markdown=True),

@@ -1,7 +1,7 @@
 """The hash that a model file carries of itself.
 
-`content_sha256` in the contract is the SHA-256 of the file's bytes with the digest's own 64 digits taken as zeros, so
-that a device can check a file without understanding its format.
+`content_sha256` in the contract is the SHA-256 of the file's bytes with the digest's own 64 digits taken as zeros (in
+each contract, where a file holds several), so that a device can check a file without understanding its format.
 """
 
 from __future__ import annotations
@@ -15,14 +15,9 @@ _FIELD = re.compile(rb'"content_sha256":"([0-9a-f]{64})"')
 
 def content_hash(data: bytes) -> str:
     """The hash of a file's bytes, "" when they carry no contract."""
-    found = _FIELD.search(data)
-    if found is None:
+    if _FIELD.search(data) is None:
         return ""
-    start, end = found.span(1)
-    digest = hashlib.sha256(data[:start])
-    digest.update(UNSEALED.encode())
-    digest.update(data[end:])
-    return digest.hexdigest()
+    return hashlib.sha256(_with_digest(data, UNSEALED)).hexdigest()
 
 
 def stored_hash(data: bytes) -> str:
@@ -33,6 +28,9 @@ def stored_hash(data: bytes) -> str:
 
 def seal(data: bytes) -> bytes:
     """A file's bytes with their hash in the place where its contract was written as `UNSEALED`."""
-    found = _FIELD.search(data)
-    assert found is not None, "a contract is in the file"
-    return data[: found.start(1)] + content_hash(data).encode() + data[found.end(1) :]
+    assert _FIELD.search(data) is not None, "a contract is in the file"
+    return _with_digest(data, content_hash(data))
+
+
+def _with_digest(data: bytes, digest: str) -> bytes:
+    return _FIELD.sub(f'"content_sha256":"{digest}"'.encode(), data)

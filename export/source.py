@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from torch import nn
 
 from edgernn.errors import ExportError
 from edgernn.export.saved import load_saved
+from edgernn.named import named
 
 EXAMPLE_FRAMES = 64  # of an input that is only described
 _INPUT = re.compile(r"^(?:(?P<name>\w+)=)?(?P<dtype>float32|int64|int32)\[(?P<shape>[\w\s,]+)\]$")
@@ -63,19 +62,7 @@ def describe_inputs(inputs: Sequence[str]) -> tuple[tuple[torch.Tensor, ...], li
 
 
 def _called(source: str) -> tuple[nn.Module, Any]:
-    name, separator, attribute = source.partition(":")
-    if not separator or not attribute:
-        raise ExportError(f"`{source}` names no factory", hint="write `package.module:factory`, or the path of a .pt2")
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        home = importlib.import_module(name)
-    except ImportError as error:
-        raise ExportError(f"cannot be imported: {error}", place=name, hint="run where `import` finds it") from error
-    factory = getattr(home, attribute, None)
-    if factory is None:
-        raise ExportError(f"has no `{attribute}`", place=name)
+    factory = named(source, "factory", ExportError)
     made = factory if isinstance(factory, nn.Module) else factory()
     module, example = made if isinstance(made, tuple) else (made, None)
     if not isinstance(module, nn.Module):

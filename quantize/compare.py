@@ -44,9 +44,12 @@ def snr_db(wanted: Array, found: Array) -> float:
     """10 log10 of the wanted signal's power over the error's."""
     wanted, found = wanted.astype(np.float64), found.astype(np.float64)
     noise, power = float(np.sum((wanted - found) ** 2)), float(np.sum(wanted**2))
-    if noise == 0:
-        return float(np.inf)
-    return float(10 * np.log10(max(power, 1e-300) / noise))
+    return decibels(power, noise)
+
+
+def decibels(power: float, noise: float) -> float:
+    """A ratio of powers; infinite without noise."""
+    return float(np.inf) if noise == 0 else float(10 * np.log10(max(power, 1e-300) / noise))
 
 
 def difference(wanted: Sequence[Array], found: Sequence[Array]) -> Difference:

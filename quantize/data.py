@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-import os
+import hashlib
 import re
-import sys
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgernn.errors import CalibrationError
+from edgernn.errors import CalibrationError, InputError
+from edgernn.named import named
 from edgernn.program import Array
-from edgernn.runtime import read_recording
+from edgernn.runtime import check_frames, read_recording
 from edgernn.spec import InputSpec, StreamSpec
 
 Source = str | Path | Iterable[Any]
@@ -29,6 +28,15 @@ class Sequences:
     items: list[dict[str, Array]]
     lengths: list[int]
     targets: list[Any]  # one per item where the source has them, else empty
+
+    def sha256(self) -> str:
+        """The hash of all frames, by sequence and input."""
+        digest = hashlib.sha256()
+        for item in self.items:
+            for name, array in sorted(item.items()):
+                digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
     def limited(self, frames: int) -> Sequences:
         """The first `frames` input frames, over as many sequences as they need."""
@@ -47,27 +55,22 @@ def read_sequences(source: Source, spec: StreamSpec) -> Sequences:
 
     `source` is a file (npz: an array per input, `[frames, …]` or `[sequences, frames, …]`, or ragged as `name/0`,
     `name/1`; csv: a header of feature names; wav), a folder of wav or npy files, `pkg.module:name` of an iterable or
-    a function that gives one, or an iterable itself. Its items are arrays, or a mapping of them by input name. Raises
-    `CalibrationError`, or `InputError` for a file that can't be read.
+    a function that gives one, or an iterable itself. Its items are arrays, or mappings of them by input name.
+    `targets`, one for each sequence, are an array of the npz, or a key of each mapping. Raises `CalibrationError`, or
+    `InputError` for a file that can't be read.
     """
     place = str(source) if isinstance(source, (str, Path)) else "the sequences"
+    items: list[dict[str, Array]] = []
     targets: list[Any] = []
-    if isinstance(source, (str, Path)):
-        path = Path(source)
-        if path.is_dir():
-            found = list(_folder(path, spec))
-        elif path.suffix.lower() == ".npz":
-            found, targets = _npz(path, spec)
-        elif ":" in str(source) and not path.exists():
-            found = [_named(item, spec) for item in _imported(str(source))]
-        else:
-            found = [read_recording(path, spec)]
-    else:
-        found = [_named(item, spec) for item in source]
-    if not found:
+    for given, target in _found(source, spec):
+        items.append(_checked(given, spec, f"{place}, sequence {len(items)}"))
+        if target is not None:
+            targets.append(target)
+    if not items:
         raise CalibrationError("has no sequences", place=place)
-    items = [_checked(item, spec, f"{place}, sequence {index}") for index, item in enumerate(found)]
     lengths = [len(item[spec.inputs[0].name]) for item in items]
+    if targets and len(targets) != len(items):
+        raise CalibrationError(f"has {len(targets)} targets for {len(items)} sequences", place=place)
     return Sequences(items, lengths, targets)
 
 
@@ -91,59 +94,60 @@ def check_calibration(sequences: Sequences, spec: StreamSpec, place: str) -> Non
             )
 
 
-def _checked(item: Mapping[str, Array], spec: StreamSpec, place: str) -> dict[str, Array]:
-    result = {}
-    for port in spec.inputs:
-        array = np.asarray(item[port.name])
-        if array.shape[1:] != port.frame:
-            raise CalibrationError(
-                f"`{port.name}` has shape {list(array.shape)}; the model takes [frames"
-                f"{''.join(f', {size}' for size in port.frame)}]",
-                place=place,
-            )
-        if np.dtype(port.dtype).kind in "iu" and array.dtype.kind not in "iu":
-            raise CalibrationError(f"`{port.name}` is {array.dtype}; the model takes {port.dtype}", place=place)
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            bad = int(np.argwhere(~np.isfinite(array))[0][0])
-            raise CalibrationError(f"`{port.name}` has NaN or infinity in frame {bad}", place=place)
-        result[port.name] = array.astype(port.dtype)
-    lengths = {len(array) for array in result.values()}
-    if len(lengths) > 1:
-        raise CalibrationError(f"its inputs have different lengths: {sorted(lengths)}", place=place)
-    length = min(lengths)
+def _checked(given: Any, spec: StreamSpec, place: str) -> dict[str, Array]:
+    """The arrays of one sequence by input name, cut to whole hops."""
+    try:
+        with np.errstate(over="ignore"):
+            arrays = check_frames(spec.inputs, given)
+    except InputError as error:
+        inner = f"{place}, `{error.place}`" if error.place else place
+        raise CalibrationError(error.cause, place=inner, hint=error.hint) from None
+    length = len(arrays[spec.inputs[0].name])
     if length < spec.hop:
         raise CalibrationError(f"has {length} frames; a step takes {spec.hop}", place=place)
-    whole = length - length % spec.hop
-    return {name: array[:whole] for name, array in result.items()}
+    for name, array in arrays.items():
+        finite = np.isfinite(array).reshape(length, -1).all(1)
+        if not finite.all():
+            bad = int(np.argmin(finite))
+            raise CalibrationError(f"`{name}` has NaN or infinity in frame {bad}", place=place)
+    return {name: array[: length - length % spec.hop] for name, array in arrays.items()}
 
 
-def _named(item: Any, spec: StreamSpec) -> dict[str, Array]:
-    if isinstance(item, Mapping):
-        missing = [port.name for port in spec.inputs if port.name not in item]
-        if missing:
-            raise CalibrationError(f"an item has no `{missing[0]}`", hint=f"it has: {', '.join(map(str, item))}")
-        return {port.name: np.asarray(item[port.name]) for port in spec.inputs}
-    if len(spec.inputs) > 1:
-        raise CalibrationError("the model has several inputs", hint="give mappings by input name")
-    return {spec.inputs[0].name: np.asarray(item)}
+def _found(source: Source, spec: StreamSpec) -> Iterator[tuple[Any, Any]]:
+    """Every sequence as it is given, and its target or None."""
+    if not isinstance(source, (str, Path)):
+        yield from map(_with_target, _guarded(source, "the sequences"))
+        return
+    path = Path(source)
+    if path.is_dir():
+        yield from ((item, None) for item in _folder(path, spec))
+    elif path.suffix.lower() == ".npz":
+        yield from _npz(path, spec)
+    elif ":" in str(source) and not path.exists():
+        items = named(str(source), "iterable", CalibrationError)
+        yield from map(_with_target, _guarded(items, str(source)))
+    elif path.suffix.lower() in (".csv", ".wav"):
+        yield read_recording(path, spec), None
+    else:
+        known = "npz, csv, wav, a folder of wav or npy, package.module:iterable"
+        raise CalibrationError("is no data of a known kind", place=str(source), hint=f"there are: {known}")
 
 
-def _imported(text: str) -> Iterable[Any]:
-    name, _, attribute = text.partition(":")
-    sys.path.insert(0, os.getcwd())
+def _with_target(item: Any) -> tuple[Any, Any]:
+    if not isinstance(item, Mapping):
+        return item, None
+    return {name: array for name, array in item.items() if name != "targets"}, item.get("targets")
+
+
+def _guarded(items: Any, place: str) -> Iterator[Any]:
+    """Items of the caller's own making, or those that a function of it gives."""
     try:
-        found = getattr(importlib.import_module(name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise CalibrationError(f"cannot be imported ({error})", place=text) from None
-    finally:
-        sys.path.pop(0)
-    items = found() if callable(found) else found
-    if not isinstance(items, Iterable):
-        raise CalibrationError("is no iterable of sequences", place=text)
-    return items
+        yield from items() if callable(items) else items
+    except Exception as error:
+        raise CalibrationError(f"failed ({type(error).__name__}: {error})", place=place) from error
 
 
-def _folder(path: Path, spec: StreamSpec) -> Iterable[dict[str, Array]]:
+def _folder(path: Path, spec: StreamSpec) -> Iterator[Any]:
     files = sorted(item for item in path.iterdir() if item.suffix.lower() in (".wav", ".npy"))
     if not files:
         raise CalibrationError("has no wav or npy files", place=str(path))
@@ -152,29 +156,29 @@ def _folder(path: Path, spec: StreamSpec) -> Iterable[dict[str, Array]]:
             yield read_recording(file, spec)
             continue
         try:
-            yield _named(np.load(file, allow_pickle=False), spec)
-        except (ValueError, EOFError) as error:
-            raise CalibrationError(f"cannot be read as npy ({error})", place=str(file)) from None
+            yield np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            raise CalibrationError("is no npy file of numbers", place=str(file)) from None
 
 
-def _npz(path: Path, spec: StreamSpec) -> tuple[list[dict[str, Array]], list[Any]]:
+def _npz(path: Path, spec: StreamSpec) -> Iterator[tuple[dict[str, Array], Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
+    except (ValueError, EOFError, zipfile.BadZipFile):
+        raise CalibrationError("is no npz file of numbers", place=str(path)) from None
     except OSError as error:
         raise CalibrationError(f"cannot be read: {error.strerror or error}", place=str(path)) from None
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise CalibrationError(f"cannot be read as npz ({error})", place=str(path)) from None
     targets = _pieces(arrays, "targets", None) or []
-    arrays = {name: item for name, item in arrays.items() if name.split("/")[0] != "targets"}
+    frames = {name: item for name, item in arrays.items() if name.split("/")[0] != "targets"}
     by_input: dict[str, list[Array]] = {}
     for port in spec.inputs:
-        stems = {name.split("/")[0] for name in arrays}
+        stems = {name.split("/")[0] for name in frames}
         stem = port.name if port.name in stems or len(spec.inputs) > 1 or len(stems) != 1 else stems.pop()
-        pieces = _pieces(arrays, stem, port)
+        pieces = _pieces(frames, stem, port)
         if pieces is None:
             raise CalibrationError(
-                f"has no array `{port.name}`", place=str(path), hint=f"it has: {', '.join(sorted(arrays)) or 'none'}"
+                f"has no array `{port.name}`", place=str(path), hint=f"it has: {', '.join(sorted(frames)) or 'none'}"
             )
         by_input[port.name] = pieces
     counts = {name: len(pieces) for name, pieces in by_input.items()}
@@ -182,7 +186,12 @@ def _npz(path: Path, spec: StreamSpec) -> tuple[list[dict[str, Array]], list[Any
         raise CalibrationError(f"its inputs have different numbers of sequences: {counts}", place=str(path))
     names = list(by_input)
     found = [dict(zip(names, parts, strict=True)) for parts in zip(*by_input.values(), strict=True)]
-    return found, targets if len(targets) == len(found) else []
+    if len(found) == 1 and len(targets) > 1:
+        targets = [arrays["targets"]]  # one for each frame of the one sequence
+    if targets and len(targets) != len(found):
+        raise CalibrationError(f"has {len(targets)} targets for {len(found)} sequences", place=str(path))
+    nothing: list[Any] = [None] * len(found)
+    yield from zip(found, targets or nothing, strict=True)
 
 
 def _pieces(arrays: Mapping[str, Array], stem: str, port: InputSpec | None) -> list[Array] | None:
@@ -193,4 +202,6 @@ def _pieces(arrays: Mapping[str, Array], stem: str, port: InputSpec | None) -> l
     if stem not in arrays:
         return None
     array = arrays[stem]
-    return list(array) if port is None or array.ndim == len(port.frame) + 2 else [array]
+    if port is None:
+        return list(np.atleast_1d(array))
+    return list(array) if array.ndim == len(port.frame) + 2 else [array]

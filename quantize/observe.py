@@ -11,6 +11,7 @@ from edgernn import ops
 from edgernn.ops.arithmetic import UNARY
 from edgernn.program import Array, Op, Program, present
 from edgernn.quantize.data import Sequences
+from edgernn.quantize.moments import Moments
 from edgernn.quantize.reference.fixed import LIMITS
 from edgernn.quantize.whole import run_whole
 
@@ -52,7 +53,7 @@ class Seen:
         if observer != "mse" or dtype == "int16":
             return _scales(samples - offset, largest, dtype, observer), offset
         # one clip for all features, in each one's own spread: the tail of one alone is too few samples
-        spread = np.maximum(samples.std(0), 1e-6 * largest)
+        spread = np.maximum(samples.std(0, dtype=np.float64), 1e-6 * largest)
         pooled = ((samples - offset) / spread).reshape(-1, 1)
         clip = _scales(pooled, np.abs(pooled).max(0), dtype, observer)[0]
         return np.minimum(clip * spread, _BEYOND * largest / LIMITS[dtype]), offset
@@ -78,18 +79,12 @@ def _scales(samples: Array, largest: Array, dtype: str, observer: str) -> Array:
 
 @dataclass
 class Layer:
-    """Moments of what a weighted operation multiplies: E[u uᵀ], u = (x, h, 1); and what its state does."""
+    """What a weighted operation multiplies, u = (x, h), and what its state does."""
 
-    total: Array
-    frames: int = 0
+    moments: Moments
     reset: Array | None = None  # GRU: sum of r over frames, `[hidden]`
     cell: float = 0.0  # LSTM: largest |c|
-    projected: Array | None = None  # LSTM with projection: the sum of m mᵀ, m = (o tanh c, 1)
-
-    @property
-    def moments(self) -> Array:
-        """E[u uᵀ]."""
-        return self.total / max(1, self.frames)
+    projected: Moments | None = None  # LSTM with projection: of o tanh c
 
 
 @dataclass
@@ -104,7 +99,8 @@ class Observations:
 def observe(program: Program, sequences: Sequences) -> Observations:
     """Run every sequence from reset and look at all values."""
     watch = _Watch(program, sum(sequences.lengths))
-    for sequence, length in zip(sequences.items, sequences.lengths, strict=True):
+    for index, (sequence, length) in enumerate(zip(sequences.items, sequences.lengths, strict=True)):
+        watch.half = index % 2 if len(sequences.items) > 1 else None
         run_whole(program, {name: array[None] for name, array in sequence.items()}, observe=watch, length=length)
     return Observations(watch.values, watch.layers, sum(sequences.lengths))
 
@@ -114,6 +110,7 @@ class _Watch:
         self.program = program
         self.values: dict[str, Seen] = {}
         self.layers: dict[str, Layer] = {}
+        self.half: int | None = None  # of the moments, to which the present sequence belongs
         self._frames = frames
 
     def __call__(self, op: Op, operands: Sequence[Array | None], results: Sequence[Array]) -> None:
@@ -150,12 +147,10 @@ class _Watch:
         seen.kept.append(flat[::stride].copy())
 
     def _add(self, name: str, u: Array) -> Layer:
-        u = u[np.isfinite(u).all(1)].astype(np.float64)
-        u = np.concatenate([u, np.ones((len(u), 1))], axis=1)
-        layer = self.layers.setdefault(name, Layer(np.zeros((u.shape[1], u.shape[1]))))
-        layer.total += u.T @ u
-        layer.frames += len(u)
-        return layer
+        if name not in self.layers:
+            self.layers[name] = Layer(Moments(u.shape[1]))
+        self.layers[name].moments.add(u, self.half)
+        return self.layers[name]
 
     def _product(self, op: ops.Linear | ops.Conv1d, x: Array) -> None:
         if isinstance(op, ops.Linear):
@@ -195,8 +190,9 @@ class _Watch:
                 c = cells[t] = keep[t] * c + enter[t]
             layer.cell = max(layer.cell, float(np.abs(cells).max()))
             if op.weight_hr:
-                m = np.concatenate([sigmoid(o) * np.tanh(cells), np.ones((len(o), 1))], axis=1).astype(np.float64)
-                layer.projected = m.T @ m if layer.projected is None else layer.projected + m.T @ m
+                m = sigmoid(o) * np.tanh(cells)
+                layer.projected = layer.projected or Moments(m.shape[1])
+                layer.projected.add(m, self.half)
 
 
 class _NONE:

@@ -1,24 +1,25 @@
-"""What a quantization did to every operation and to the outputs, as data and as a table."""
+"""What a quantization did to every operation and to the outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from edgernn import ops
+from edgernn.errors import QuantizeError
 from edgernn.program import Array, Op, Program
-from edgernn.quantize.compare import Difference, difference, snr_db
+from edgernn.quantize.compare import Difference, decibels, difference
 from edgernn.quantize.convert import Converted
 from edgernn.quantize.data import Sequences
 from edgernn.quantize.plan import Plan
 from edgernn.quantize.reference import evaluate
-from edgernn.quantize.reference.fixed import LIMITS
-from edgernn.quantize.whole import run_whole
+from edgernn.quantize.whole import output_frames, padded, run_whole
 
 Metric = Callable[[Any, Any], float]
+MEASURED = 20_000  # steps of calibration data that are looked at
 WEIGHTED = (ops.GRU, ops.LSTM, ops.RNN, ops.Linear, ops.MatMul, ops.Conv1d, ops.Embedding)
 
 
@@ -28,7 +29,7 @@ class NodeReport:
 
     name: str
     op: str
-    form: str  # int8, int4, int8 x int16 or float
+    form: str  # float, or int8 or int4 with `x int16` or `h int16` where those inputs are wider
     why: str  # of float
     bytes_before: int
     bytes_after: int
@@ -42,11 +43,12 @@ class Report:
 
     nodes: list[NodeReport]
     outputs: Mapping[str, Difference]
-    near_db: Mapping[str, float]  # of the file in onnxruntime, against the exact integers
     calibration_frames: int
+    measured_frames: int
     metric: tuple[float, float] | None  # float, int8
-    file_before: int
-    file_after: int
+    near_db: Mapping[str, float] = field(default_factory=dict)  # of the file in onnxruntime against the exact integers
+    file_before: int = 0
+    file_after: int = 0
 
     @property
     def left_in_float(self) -> list[NodeReport]:
@@ -61,6 +63,7 @@ class Report:
             "outputs": {name: item.as_dict() for name, item in self.outputs.items()},
             "near_db": {name: _plain(item) for name, item in self.near_db.items()},
             "calibration_frames": self.calibration_frames,
+            "measured_frames": self.measured_frames,
             "metric": None if self.metric is None else {"float": self.metric[0], "int8": self.metric[1]},
             "bytes": {"before": self.file_before, "after": self.file_after},
         }
@@ -70,110 +73,120 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def measure_nodes(
-    program: Program, converted: Converted, plan: Plan, sequences: Sequences
-) -> tuple[list[NodeReport], dict[str, tuple[list[Array], list[Array]]]]:
-    """Run both programs over the sequences; the nodes' rows, and the outputs' frames of both by name."""
-    signals: dict[str, list[float]] = {}
-    limits: dict[str, list[int]] = {}
-    outputs: dict[str, tuple[list[Array], list[Array]]] = {port.name: ([], []) for port in program.spec.outputs}
-    for item, length in zip(sequences.items, sequences.lengths, strict=True):
-        given = {name: array[None] for name, array in item.items()}
-        floats = run_whole(program, given, length=length)
-        exact = run_whole(converted.program, given, evaluate, length=length)
-        for op in program.ops:
-            _compare(op.outputs[0], program, converted, floats, exact, signals, limits)
-        for port in program.spec.outputs:
-            for run, values in zip(outputs[port.name], (floats, exact), strict=True):
-                run.append(values[port.name].reshape(-1, *port.shape[1:])[port.delay :])
-    rows = []
-    owner: set[str] = set()
+def measure(
+    program: Program, converted: Converted, plan: Plan, sequences: Sequences, metric: Metric | None = None
+) -> Report:
+    """The report of a conversion but for its file, over the first `MEASURED` steps, or all where a metric needs them.
+
+    Raises `QuantizeError` when the metric fails.
+    """
+    looked = sequences if metric is not None else sequences.limited(MEASURED * program.spec.hop)
+    runs = _Runs(program, converted)
+    for item in looked.items:
+        runs.add(item)
+    rows, told = [], set[str]()
     for op in program.ops:
-        mine = [name for name in program.parameter_operands(op) if name not in owner]
-        owner.update(mine)
-        rows.append(_row(op, program, converted, plan, mine, signals, limits))
-    return rows, outputs
+        own = [name for name in program.parameter_operands(op) if name not in told]
+        told.update(own)
+        rows.append(_row(op, program, converted, plan, own, runs.losses.get(op.outputs[0])))
+    return Report(
+        nodes=rows,
+        outputs={name: difference(*both) for name, both in runs.outputs.items()},
+        calibration_frames=sum(sequences.lengths),
+        measured_frames=sum(looked.lengths),
+        metric=None if metric is None else _metric(metric, runs.outputs, sequences.targets),
+    )
 
 
-def _compare(
-    name: str,
-    program: Program,
-    converted: Converted,
-    floats: Mapping[str, Array],
-    exact: Mapping[str, Array],
-    signals: dict[str, list[float]],
-    limits: dict[str, list[int]],
-) -> None:
-    value, code = program.values.get(name), converted.coded.get(name)
-    if value is None or value.dtype != "float32" or value.timing is None:
-        return
-    wanted = floats[name].reshape(-1, *floats[name].shape[3:])[value.timing.delay :].astype(np.float64)
-    if code is not None and code.name in exact:
-        whole = exact[code.name].reshape(-1, *floats[name].shape[3:])[value.timing.delay :]
-        found = whole * np.asarray(code.scale) + np.asarray(code.offset)
-        if code.dtype in LIMITS:
-            count = limits.setdefault(name, [0, 0])
-            count[0] += int(np.sum(np.abs(whole.astype(np.int32)) >= LIMITS[code.dtype]))
-            count[1] += whole.size
-    elif name in exact:
-        found = exact[name].reshape(-1, *floats[name].shape[3:])[value.timing.delay :].astype(np.float64)
-    else:
-        return
-    good = np.isfinite(wanted) & np.isfinite(found)
-    power = signals.setdefault(name, [0.0, 0.0])
-    power[0] += float(np.sum(wanted[good] ** 2))
-    power[1] += float(np.sum((wanted - found)[good] ** 2))
+@dataclass
+class _Loss:
+    """Of one value: power of signal and error, and how many of its integers are at their limit."""
+
+    power: float = 0.0
+    noise: float = 0.0
+    limited: int = 0
+    integers: int = 0
+
+    def add(self, wanted: Array, found: Array) -> None:
+        good = np.isfinite(wanted) & np.isfinite(found)
+        self.power += float(np.sum(wanted[good] ** 2))
+        self.noise += float(np.sum((wanted - found)[good] ** 2))
+
+
+class _Runs:
+    """Both programs over sequences: what each value lost, and the outputs' frames of both."""
+
+    def __init__(self, program: Program, converted: Converted) -> None:
+        self._program, self._converted = program, converted
+        self.losses: dict[str, _Loss] = {}
+        self.outputs: dict[str, tuple[list[Array], list[Array]]] = {p.name: ([], []) for p in program.spec.outputs}
+
+    def add(self, item: Mapping[str, Array]) -> None:
+        """Take one more sequence."""
+        spec = self._program.spec
+        given, length = padded(spec, item)
+        floats = run_whole(self._program, given, length=length)
+        exact = run_whole(self._converted.program, given, evaluate, length=length)
+        for op in self._program.ops:
+            self._compare(op.outputs[0], floats, exact, length)
+        for port in spec.outputs:
+            for run, values in zip(self.outputs[port.name], (floats, exact), strict=True):
+                run.append(output_frames(values, port, length))
+
+    def _compare(self, name: str, floats: Mapping[str, Array], exact: Mapping[str, Array], length: int) -> None:
+        timing, code = self._program.values[name].timing, self._converted.coded.get(name)
+        source = name if code is None else code.name
+        if timing is None or self._program.values[name].dtype != "float32" or source not in exact:
+            return
+        frames = slice(timing.delay, timing.delay + (length + timing.offset) // timing.period)
+        wanted, found = (item.reshape(-1, *item.shape[3:])[frames] for item in (floats[name], exact[source]))
+        loss = self.losses.setdefault(name, _Loss())
+        if code is not None:
+            if code.limit is not None:
+                loss.limited += int(np.sum(np.abs(found.astype(np.int64)) >= code.limit))
+                loss.integers += found.size
+            found = found * np.asarray(code.scale) + np.asarray(code.offset)
+        loss.add(wanted.astype(np.float64), found.astype(np.float64))
 
 
 def _row(
-    op: Op,
-    program: Program,
-    converted: Converted,
-    plan: Plan,
-    mine: Sequence[str],
-    signals: Mapping[str, list[float]],
-    limits: Mapping[str, list[int]],
+    op: Op, program: Program, converted: Converted, plan: Plan, own: Sequence[str], loss: _Loss | None
 ) -> NodeReport:
-    name = op.outputs[0]
     made = [item for item in converted.program.ops if item.name == op.name or item.name.startswith(f"{op.name}.")]
-    before = sum(int(program.parameters[item].nbytes) for item in mine)
-    names = {item for new in made for item in new.operands if item in converted.program.parameters}
-    after = sum(int(converted.program.parameters[item].nbytes) for item in names) if before else 0
-    form = "float"
-    if op.name in plan.integer:
-        form = "int4" if any(isinstance(item, ops.Int4) for item in made) else "int8"
-        main = next((item for item in made if item.name == op.name), None)
-        entering = getattr(main, "x", getattr(main, "window", ""))
-        if isinstance(op, (*WEIGHTED,)) and entering in converted.program.values:
-            form += " x int16" if converted.program.values[entering].dtype == "int16" else ""
-    power, count = signals.get(name), limits.get(name)
-    snr = (
-        None if power is None else (float(np.inf) if power[1] == 0 else 10 * np.log10(max(power[0], 1e-300) / power[1]))
-    )
+    before = sum(int(program.parameters[name].nbytes) for name in own)
+    kept = {name for item in made for name in item.operands if name in converted.program.parameters}
     return NodeReport(
         name=op.name,
         op=type(op).__name__,
-        form=form,
+        form=_form(op, made, converted.program) if op.name in plan.integer else "float",
         why=plan.reasons.get(op.name, ""),
         bytes_before=before,
-        bytes_after=after,
-        snr_db=snr,
-        saturated=None if count is None else count[0] / count[1],
+        bytes_after=sum(int(converted.program.parameters[name].nbytes) for name in kept) if before else 0,
+        snr_db=None if loss is None else decibels(loss.power, loss.noise),
+        saturated=None if loss is None or not loss.integers else loss.limited / loss.integers,
     )
 
 
-def measure_outputs(outputs: Mapping[str, tuple[list[Array], list[Array]]]) -> dict[str, Difference]:
-    """The outputs' differences."""
-    return {name: difference(*runs) for name, runs in outputs.items()}
+def _form(op: Op, made: Sequence[Op], program: Program) -> str:
+    form = "int4" if any(isinstance(item, ops.Int4) for item in made) else "int8"
+    main = next((item for item in made if item.name == op.name), None)
+    entering = getattr(main, "x", getattr(main, "window", ""))
+    if isinstance(op, WEIGHTED) and entering in program.values and program.values[entering].dtype == "int16":
+        form += ", x int16"
+    return f"{form}, h int16" if getattr(main, "h_dtype", "") == "int16" else form
 
 
-def measure_metric(
+def _metric(
     metric: Metric, outputs: Mapping[str, tuple[list[Array], list[Array]]], targets: Sequence[Any]
 ) -> tuple[float, float]:
     """`metric(outputs, targets)` of both runs: a list of one array a sequence, or a mapping of such by output."""
-    runs = [{name: run[side] for name, run in outputs.items()} for side in (0, 1)]
-    first, second = (float(metric(next(iter(r.values())) if len(r) == 1 else r, list(targets))) for r in runs)
-    return first, second
 
+    def value(side: int) -> float:
+        by_name = {name: both[side] for name, both in outputs.items()}
+        try:
+            return float(metric(next(iter(by_name.values())) if len(by_name) == 1 else by_name, list(targets)))
+        except Exception as error:  # the caller's own function may fail in any way
+            hint = "" if targets else "the calibration data has no `targets`"
+            raise QuantizeError(f"the metric failed ({type(error).__name__}: {error})", hint=hint) from error
 
-__all__ = ["Metric", "NodeReport", "Report", "measure_metric", "measure_nodes", "measure_outputs", "snr_db"]
+    return value(0), value(1)

@@ -16,7 +16,9 @@ import numpy as np
 from edgernn.program import Array
 
 LIMIT, LIMIT4, STEPS4 = 127, 7, 18
+_SPAN = 2.0**-16  # least ratio of a row's units: one half's errors may go into a bias in units of the other
 _DAMPING = 1e-3  # of the mean power
+_BLOCK = 64  # columns whose errors go to those behind the block in one product
 
 
 @dataclass(frozen=True)
@@ -40,19 +42,21 @@ class Rows:
 
 def round_rows(
     halves: Sequence[Array],
-    floors: Array,
+    floors: Sequence[Array],
     rounding: Rounding,
     moments: Array | None,
     factor: Array | None = None,
 ) -> tuple[list[Rows], Array]:
     """Round a matrix `[halves side by side]`; also gives what to add to the bias, `[rows]`.
 
-    `halves` are `[rows, columns]` in float64; `floors` `[rows]` is the least unit of the first; `moments` is
+    `halves` are `[rows, columns]` in float64; `floors` has the least unit of each half's rows `[rows]`; `moments` is
     E[u uᵀ] of what the columns are multiplied with and a 1 behind them, None for plain rounding; `factor` `[rows]`
     is the share of the last half that reaches the row's result (a GRU's reset gate stands before it), 1 by default.
     """
+    units = [_units(half, floor, rounding) for half, floor in zip(halves, floors, strict=True)]
+    coarsest = np.max(units, axis=0)
     grids = [
-        _grid(half, floors if index == 0 else np.zeros(len(floors)), rounding) for index, half in enumerate(halves)
+        _grid(half, np.maximum(unit, _SPAN * coarsest), rounding) for half, unit in zip(halves, units, strict=True)
     ]
     weight = np.concatenate(list(halves), axis=1)
     step = np.concatenate([grid.step for grid in grids], axis=1)
@@ -83,14 +87,18 @@ class _Grid:
         return Rows(whole.astype(np.int8), self.unit, self.steps)
 
 
-def _grid(half: Array, floors: Array, rounding: Rounding) -> _Grid:
+def _units(half: Array, floors: Array, rounding: Rounding) -> Array:
+    """What one unit of each row is worth."""
     largest = np.abs(half).max(1, initial=0.0)
     if rounding.per_tensor:
         largest = np.full_like(largest, largest.max(initial=0.0))
+    limit = LIMIT if rounding.weight_type == "int8" else LIMIT4 * STEPS4
+    return np.asarray(np.maximum(np.maximum(largest / limit, floors), 2.0**-60))
+
+
+def _grid(half: Array, unit: Array, rounding: Rounding) -> _Grid:
     if rounding.weight_type == "int8":
-        unit = np.maximum(np.maximum(largest / LIMIT, floors), 2.0**-60)
         return _Grid(np.repeat(unit[:, None], half.shape[1], axis=1), unit, LIMIT, None)
-    unit = np.maximum(np.maximum(largest / (LIMIT4 * STEPS4), floors), 2.0**-60)
     groups = -(-half.shape[1] // rounding.group)
     padded = np.zeros((len(half), groups * rounding.group))
     padded[:, : half.shape[1]] = half
@@ -118,10 +126,15 @@ def _compensate(weight: Array, step: Array, limit: Array, moments: Array, share:
     shares = np.concatenate([share, np.ones((len(weight), 1))], axis=1)[:, order]
     steps, limits = step[:, order[:-1]], limit[order[:-1]]
     codes = np.empty_like(steps)
-    for p in range(columns):
-        codes[:, p] = np.clip(np.rint(w[:, p] / steps[:, p]), -limits[p], limits[p])
-        error = (w[:, p] - codes[:, p] * steps[:, p]) * shares[:, p] / factor[p, p]
-        w[:, p + 1 :] -= error[:, None] * factor[p, p + 1 :] / shares[:, p + 1 :]
+    for start in range(0, columns, _BLOCK):
+        end = min(start + _BLOCK, columns)
+        errors = np.empty((len(w), end - start))
+        for p in range(start, end):
+            codes[:, p] = np.clip(np.rint(w[:, p] / steps[:, p]), -limits[p], limits[p])
+            error = (w[:, p] - codes[:, p] * steps[:, p]) * shares[:, p] / factor[p, p]
+            w[:, p + 1 : end] -= error[:, None] * factor[p, p + 1 : end] / shares[:, p + 1 : end]
+            errors[:, p - start] = error
+        w[:, end:] -= errors @ factor[start:end, end:] / shares[:, end:]  # what the block leaves to the columns behind
     result = np.empty_like(codes)
     result[:, order[:-1]] = codes
     return result, w[:, -1]

@@ -16,7 +16,7 @@ import numpy as np
 from edgernn import ops
 from edgernn.interpret import Evaluate, float_reference, settled
 from edgernn.program import Array, Op, Program
-from edgernn.spec import LEFT_UNKNOWN
+from edgernn.spec import LEFT_UNKNOWN, OutputSpec, StreamSpec
 
 CELLS = (ops.GRU, ops.LSTM, ops.RNN, ops.QGRU, ops.QLSTM, ops.QRNN)
 WINDOWS = (ops.Conv1d, ops.QConv1d, ops.STFT)
@@ -102,6 +102,28 @@ def _loops(program: Program) -> list[tuple[Op, ...]]:
         if inside:
             loops.append(inside)
     return [tuple(program.ops[i] for i in sorted(loop)) for loop in loops]
+
+
+def padded(spec: StreamSpec, item: Mapping[str, Array]) -> tuple[dict[str, Array], int]:
+    """One sequence for `run_whole`, zeros behind its end until every output frame is out; and its length."""
+    length = len(item[spec.inputs[0].name])
+    frames = steps_of(spec, length) * spec.hop
+    widths = {name: [(0, frames - length)] + [(0, 0)] * (array.ndim - 1) for name, array in item.items()}
+    return {name: np.pad(array, widths[name])[None] for name, array in item.items()}, length
+
+
+def steps_of(spec: StreamSpec, length: int) -> int:
+    """Steps from reset until all output frames of `length` input frames are out."""
+    outputs = (-(-max(port.delay + port.length(length), 1) // port.shape[0]) for port in spec.outputs)
+    return max(-(-length // spec.hop), *outputs)
+
+
+def output_frames(values: Mapping[str, Array], port: OutputSpec, length: int) -> Array:
+    """An output of a run over one `padded` sequence as the API gives it: `[frames, …frame]`, or the newest alone."""
+    frames = values[port.name].reshape(-1, *port.shape[1:])[port.delay : port.delay + port.length(length)]
+    if port.batch_axis is not None:
+        frames = frames.squeeze(port.batch_axis)
+    return frames[-1:] if port.newest else frames
 
 
 class WholeRun:

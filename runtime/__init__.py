@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
+from edgernn.runtime.frames import by_name as check_frames
 from edgernn.runtime.model import Model, load
 from edgernn.runtime.stream import Stream
 
 if TYPE_CHECKING:
     from edgernn.runtime.recording import read as read_recording
 
-__all__ = ["Model", "Stream", "load", "read_recording"]
+__all__ = ["Model", "Stream", "check_frames", "load", "read_recording"]
 
 
 def __getattr__(name: str) -> Any:

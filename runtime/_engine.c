@@ -239,27 +239,27 @@ static PyObject *port_row(const ernn_port *port) {
   return Py_BuildValue("(NsN)", text(port->name, port->name_size), dtypes[port->dtype], shape);
 }
 
+static PyObject *port_rows(const ernn_model *model, uint32_t program, ernn_kind kind) {
+  PyObject *rows = PyList_New(0);
+  for (uint32_t i = 0; rows && i < ernn_model_ports(model, program, kind); i++) {
+    ernn_port port;
+    ernn_model_port(model, program, kind, i, &port);
+    PyObject *row = port_row(&port);
+    if (!row || PyList_Append(rows, row)) Py_CLEAR(rows);
+    Py_XDECREF(row);
+  }
+  return rows;
+}
+
 static PyObject *model_ports(Model *self, PyObject *number) {
   uint32_t program;
   if (program_of(self, number, &program)) return NULL;
-  PyObject *kinds[3] = {NULL, NULL, NULL};
-  for (int kind = ERNN_INPUT; kind <= ERNN_STATE_PORT; kind++) {
-    uint32_t count = ernn_model_ports(&self->model, program, (ernn_kind)kind);
-    PyObject *rows = kinds[kind] = PyList_New(count);
-    for (uint32_t i = 0; rows && i < count; i++) {
-      ernn_port port;
-      ernn_model_port(&self->model, program, (ernn_kind)kind, i, &port);
-      PyObject *row = port_row(&port);
-      if (!row) Py_CLEAR(kinds[kind]);
-      if (!row) break;
-      PyList_SetItem(rows, i, row);
-    }
-    if (!kinds[kind]) {
-      for (int made = ERNN_INPUT; made < kind; made++) Py_DECREF(kinds[made]);
-      return NULL;
-    }
-  }
-  return Py_BuildValue("(NNN)", kinds[0], kinds[1], kinds[2]);
+  PyObject *inputs = port_rows(&self->model, program, ERNN_INPUT);
+  PyObject *outputs = inputs ? port_rows(&self->model, program, ERNN_OUTPUT) : NULL;
+  PyObject *states = outputs ? port_rows(&self->model, program, ERNN_STATE_PORT) : NULL;
+  PyObject *all = states ? PyTuple_Pack(3, inputs, outputs, states) : NULL;
+  drop(inputs), drop(outputs), drop(states);
+  return all;
 }
 
 static PyObject *model_stream_bytes(Model *self, PyObject *number) {

@@ -29,6 +29,8 @@ class Stream:
     the frames that the whole-sequence run has. In place, without a copy or a check: write `x`, `advance()`, read
     `y`. Arrays are `[frames, …frame]`, without a batch axis; dicts by name where a model has several inputs or
     outputs. A stream is used by one thread at a time.
+
+    A step that meets an index outside its table is refused and changes nothing; steps before it in the same call stand.
     """
 
     def __init__(self, spec: StreamSpec, make: Callable[[], Stepper]) -> None:

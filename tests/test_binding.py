@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import subprocess
 import sys
@@ -258,6 +259,23 @@ def test_objects_are_whole_or_are_not(model: _engine.Model) -> None:
             _engine.Model(wrong, "m")  # type: ignore[arg-type]
         with pytest.raises(TypeError):
             _engine.Stream(wrong, 0, None)  # type: ignore[arg-type]
+
+
+def test_stub_is_of_this_module() -> None:
+    """`_engine.pyi` declares what there is, no more and no less."""
+    tree = ast.parse((Path(engine.__file__).parent.parent / "_engine.pyi").read_text("utf-8"))
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert {name for name in vars(_engine) if not name.startswith("_")} == {*classes, *functions}
+    for name, node in classes.items():
+        methods = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
+        fields = {
+            item.target.id
+            for item in node.body
+            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+        }
+        declared = {item for item in methods | fields if not item.startswith("__")}
+        assert declared == {item for item in vars(getattr(_engine, name)) if not item.startswith("__")}
 
 
 def test_bytes_that_are_no_file(model: _engine.Model, exported: Exporter) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from integer_nets import CELLS, LINEARS, Net
 
 from edgernn.export.to_ernn import pack
+
+from integer_nets import CELLS, LINEARS, Net
 
 ROOT = Path(__file__).parent.parent
 STEPS = 10_000

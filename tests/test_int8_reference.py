@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import hypothesis.extra.numpy as arrays
@@ -13,12 +14,13 @@ from hypothesis import strategies as st
 
 from edgernn import ops
 from edgernn.quantize.reference import evaluate
-from edgernn.quantize.reference.fixed import activate, mulhrs, narrow, round_shift
+from edgernn.quantize.reference.fixed import activate, round_shift
 from edgernn.quantize.reference.functions import EXACT, power
 from edgernn.quantize.reference.ieee import dot, flush, lane_sum
 from edgernn.quantize.reference.spectrum import real_transform
-from edgernn.quantize.reference.tables import SIGMOID, TANH
 from edgernn.quantize.rounding import Rounding, round_rows
+
+import plain_int8 as plain
 
 ALL = np.arange(-32768, 32768)
 
@@ -39,146 +41,151 @@ def test_activation_tables_over_all_inputs(kind: str, function: Any, limit: floa
     assert np.array_equal(activate(-ALL[1:], kind)[ALL[1:] != 0], (whole - activate(ALL[1:], kind))[ALL[1:] != 0])
 
 
-def plain_mulhrs(a: int, b: int) -> int:
-    """In Python's integers."""
-    return (a * b + 2**14) // 2**15
-
-
-def plain_activate(x: int, kind: str) -> int:
-    """As the text says, one element."""
-    size = min(abs(x), 32767)
-    c = (SIGMOID if kind == "sigmoid" else TANH)[size // 2048]
-    f = (size % 2048) * 32 - 32768
-    y = min(c[0] + plain_mulhrs(f, c[1] + plain_mulhrs(f, c[2] + plain_mulhrs(f, c[3]))), 32767)
-    return y if x >= 0 else (32768 if kind == "sigmoid" else 0) - y
-
-
-def saturate(x: int) -> int:
-    """To int16."""
-    return max(-32768, min(32767, x))
-
-
-def plain_narrow(h: int, shift: int, limit: int) -> int:
-    """h16 to what a product takes."""
-    return max(-limit, min(limit, (h + 2 ** (14 - shift)) // 2 ** (15 - shift)))
-
-
-def plain_gru(op: ops.QGRU, x: Any, h: list[int], w: dict[str, Any]) -> tuple[list[int], list[int]]:
-    """One frame of docs/int8.md's GRU, in Python's integers."""
-    size, half = len(h), 2 ** (op.shift - 1)
-    limit = 127 if op.h_dtype == "int8" else 16319
-    taken = [plain_narrow(v >> 15, op.h_shift, limit) for v in h]
-    a = [sum(int(p) * int(q) for p, q in zip(row, x, strict=True)) for row in w["weight_ih"]]
-    a = [(s + int(b)) * int(m) for s, b, m in zip(a, w["bias_ih"], w["multiplier_ih"], strict=True)]
-    k = [sum(int(p) * q for p, q in zip(row, taken, strict=True)) for row in w["weight_hh"]]
-    k = [s + (int(w["bias_hh"][i - 2 * size]) if i >= 2 * size else 0) for i, s in enumerate(k)]
-    k = [s * int(m) for s, m in zip(k, w["multiplier_hh"], strict=True)]
-    new, y = [], []
-    for j in range(size):
-        r, z = (plain_activate(saturate((a[i] + k[i] + half) >> op.shift), "sigmoid") for i in (j, size + j))
-        given, kept = (saturate((v[2 * size + j] + half) >> op.shift) for v in (a, k))
-        n = plain_activate(saturate(given + plain_mulhrs(r, kept)), "tanh")
-        new.append(h[j] + (32768 - z) * (n - (h[j] >> 15)))
-        assert abs(new[-1]) < 2**31
-        y.append(plain_narrow(new[-1] >> 15, op.y_shift, 127 if op.y_dtype == "int8" else 16319))
-    return y, new
-
-
-def plain_lstm(op: ops.QLSTM, x: Any, h: list[int], c: list[int], w: dict[str, Any]) -> tuple[list[int], ...]:
-    """One frame of docs/int8.md's LSTM, in Python's integers."""
-    size, half = len(c), 2 ** (op.shift - 1)
-    limit = 127 if op.h_dtype == "int8" else 16319
-    taken = [plain_narrow(v, op.h_shift, limit) for v in h]
-    total = []
-    for i in range(4 * size):
-        a = sum(int(p) * int(q) for p, q in zip(w["weight_ih"][i], x, strict=True)) + int(w["bias"][i])
-        k = sum(int(p) * q for p, q in zip(w["weight_hh"][i], taken, strict=True))
-        total.append(saturate((a * int(w["multiplier_ih"][i]) + k * int(w["multiplier_hh"][i]) + half) >> op.shift))
-    e, new_h, new_c = op.cell_exponent, [], []
-    for j in range(size):
-        i, f, o = (plain_activate(total[g * size + j], "sigmoid") for g in (0, 1, 3))
-        g = plain_activate(total[2 * size + j], "tanh")
-        entering = (i * g + (2**e >> 1)) >> e
-        cell = max(-(2**30) + 1, min(2**30 - 1, c[j] + (f - 32768) * saturate((c[j] + 2**14) >> 15) + entering))
-        new_c.append(cell)
-        seen = saturate((cell + 2 ** (17 - e)) >> (18 - e))
-        new_h.append(plain_mulhrs(o, plain_activate(seen, "tanh")))
-    return [plain_narrow(v, op.y_shift, 127) for v in new_h], new_h, new_c
+def bytes_(limit: int) -> st.SearchStrategy[int]:
+    """Integers up to a limit, the limit itself among the likely ones."""
+    return st.one_of(st.sampled_from((-limit, 0, limit)), st.integers(-limit, limit))
 
 
 @st.composite
-def layers(draw: st.DrawFn, gates: int) -> dict[str, Any]:
-    """Integer parameters of any size and scale, zero rows among them."""
-    size, inputs = draw(st.integers(1, 9)), draw(st.integers(1, 11))
-    bytes_ = st.integers(-127, 127)
-    rows = gates * size
-    weights = {
-        "weight_ih": draw(arrays.arrays(np.int8, (rows, inputs), elements=bytes_)),
-        "weight_hh": draw(arrays.arrays(np.int8, (rows, size), elements=bytes_)),
-        "multiplier_ih": draw(arrays.arrays(np.int32, rows, elements=st.integers(0, 2**31 - 1))),
-        "multiplier_hh": draw(arrays.arrays(np.int32, rows, elements=st.integers(0, 2**31 - 1))),
+def cells(draw: st.DrawFn, gates: int, size: int, out: int) -> dict[str, Any]:
+    """Integer parameters of a recurrent layer of any scale, a zero row among them, and three frames."""
+    inputs, rows = draw(st.integers(1, 11)), gates * size
+    multipliers = st.one_of(st.integers(0, 2**31 - 1), st.integers(0, 2**20))
+    x_dtype = draw(st.sampled_from(("int8", "int16")))
+    w = {
+        "weight_ih": draw(arrays.arrays(np.int8, (rows, inputs), elements=bytes_(127))),
+        "weight_hh": draw(arrays.arrays(np.int8, (rows, out), elements=bytes_(127))),
+        "multiplier_ih": draw(arrays.arrays(np.int32, rows, elements=multipliers)),
+        "multiplier_hh": draw(arrays.arrays(np.int32, rows, elements=multipliers)),
     }
     for half in ("weight_ih", "weight_hh"):
-        weights[half][draw(st.integers(0, rows - 1))] = 0
-    x = draw(arrays.arrays(np.int8, (3, 1, inputs), elements=bytes_))
-    return {"size": size, "rows": rows, "x": x, "weights": weights, "shift": draw(st.integers(1, 26))}
+        w[half][draw(st.integers(0, rows - 1))] = 0
+    x = draw(arrays.arrays(x_dtype, (3, 1, inputs), elements=bytes_(plain.LIMITS[x_dtype])))
+    fields = {"shift": draw(st.integers(1, 26)), "name": "", "active": "active"}
+    for value in ("h", "y"):
+        dtype = fields[f"{value}_dtype"] = draw(st.sampled_from(("int8", "int16")))
+        fields[f"{value}_shift"] = draw(st.integers(7, 14) if dtype == "int8" else st.integers(13, 14))
+    return {"w": w, "x": x, "fields": fields, "active": np.array(draw(st.booleans()))}
+
+
+def biases(rows: int) -> st.SearchStrategy[Any]:
+    """int32, far beyond what saturates."""
+    return arrays.arrays(np.int32, rows, elements=st.integers(-(2**30), 2**30))
+
+
+def evaluated(op: Any, made: dict[str, Any], *states: Any) -> Any:
+    """What the reference gives: y of each frame, and the new states."""
+    given = {**made["w"], "x": made["x"], "active": made["active"], **dict(zip(("h", "c"), states, strict=False))}
+    y, *new = evaluate(op, *(given.get(name) for name in op.operand_fields()))
+    return y[:, 0].tolist(), [state[0].tolist() for state in new]
+
+
+def expected(step: Any, op: Any, made: dict[str, Any], *states: Any) -> Any:
+    """The same by the plain form."""
+    start = [[int(v) for v in state[0]] for state in states]
+    current, rows = start, []
+    for frame in made["x"][:, 0]:
+        y, *current = step(op, made["w"], frame, *current)
+        rows.append(y)
+    return rows, current if made["active"] else start
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_gru_is_its_text(data: st.DataObject) -> None:
-    """Three frames of any layer, saturating or not."""
-    made = data.draw(layers(3))
-    weights, size = made["weights"], made["size"]
-    wide = st.integers(-(2**24), 2**24)
-    weights["bias_ih"] = data.draw(arrays.arrays(np.int32, made["rows"], elements=wide))
-    weights["bias_hh"] = data.draw(arrays.arrays(np.int32, size, elements=wide))
-    h = data.draw(arrays.arrays(np.int32, (1, size), elements=st.integers(-(2**30) + 1, 2**30 - 1)))
-    k = data.draw(st.integers(7, 13))
-    dtype = data.draw(st.sampled_from(("int8", "int16")))
-    op = ops.QGRU(
-        **dict.fromkeys((*weights, "x", "h"), "_"),
-        name="",
-        outputs=("y", "h'"),
-        shift=made["shift"],
-        h_shift=k,
-        h_dtype=dtype,
-    )
-    order = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "multiplier_ih", "multiplier_hh")
-    y, new = evaluate(op, made["x"], h, *(weights[name] for name in order), None)
-    state, rows = [int(v) for v in h[0]], []
-    for frame in made["x"][:, 0]:
-        row, state = plain_gru(op, frame, state, weights)
-        rows.append(row)
-    assert y[:, 0].tolist() == rows
-    assert new[0].tolist() == state
+    """Three frames of any layer, saturating or not, with every width of x, h and y; held or not."""
+    size = data.draw(st.integers(1, 9))
+    made = data.draw(cells(3, size, size))
+    made["w"] |= {"bias_ih": data.draw(biases(3 * size)), "bias_hh": data.draw(biases(size))}
+    h = data.draw(arrays.arrays(np.int32, (1, size), elements=bytes_(2**30 - 1)))
+    op = ops.QGRU(**dict.fromkeys((*made["w"], "x", "h"), "_"), outputs=("y", "h'"), **made["fields"])
+    assert evaluated(op, made, h) == expected(plain.gru, op, made, h)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_lstm_is_its_text(data: st.DataObject) -> None:
-    """Three frames of any layer and cell range."""
-    made = data.draw(layers(4))
-    weights, size = made["weights"], made["size"]
-    weights["bias"] = data.draw(arrays.arrays(np.int32, made["rows"], elements=st.integers(-(2**24), 2**24)))
-    h = data.draw(arrays.arrays(np.int16, (1, size), elements=st.integers(-32767, 32767)))
-    c = data.draw(arrays.arrays(np.int32, (1, size), elements=st.integers(-(2**30) + 1, 2**30 - 1)))
+    """Any cell range, with a projection and without."""
+    size, projected = data.draw(st.integers(1, 9)), data.draw(st.booleans())
+    out = data.draw(st.integers(1, 5)) if projected else size
+    made = data.draw(cells(4, size, out))
+    made["w"] |= {"bias": data.draw(biases(4 * size))}
+    if projected:
+        made["w"]["weight_hr"] = data.draw(arrays.arrays(np.int8, (out, size), elements=bytes_(127)))
+        made["w"]["multiplier_hr"] = data.draw(arrays.arrays(np.int32, out, elements=st.integers(0, 2**31 - 1)))
+    h = data.draw(arrays.arrays(np.int16, (1, out), elements=bytes_(32767)))
+    c = data.draw(arrays.arrays(np.int32, (1, size), elements=bytes_(2**30 - 1)))
     op = ops.QLSTM(
-        **dict.fromkeys((*weights, "x", "h", "c"), "_"),
-        name="",
+        **dict.fromkeys((*made["w"], "x", "h", "c"), "_"),
         outputs=("y", "h'", "c'"),
-        shift=made["shift"],
-        cell_exponent=data.draw(st.integers(0, 8)),
+        cell_exponent=data.draw(st.integers(0, 12)),
+        **made["fields"],
     )
-    order = ("weight_ih", "weight_hh", "bias", "multiplier_ih", "multiplier_hh")
-    y, new_h, new_c = evaluate(op, made["x"], h, c, *(weights[name] for name in order), None, None, None)
-    state, cell, rows = [int(v) for v in h[0]], [int(v) for v in c[0]], []
-    for frame in made["x"][:, 0]:
-        row, state, cell = plain_lstm(op, frame, state, cell, weights)
-        rows.append(row)
-    assert y[:, 0].tolist() == rows
-    assert new_h[0].tolist() == state
-    assert new_c[0].tolist() == cell
+    assert evaluated(op, made, h, c) == expected(plain.lstm, op, made, h, c)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_rnn_is_its_text(data: st.DataObject) -> None:
+    """tanh and relu."""
+    size = data.draw(st.integers(1, 9))
+    made = data.draw(cells(1, size, size))
+    made["w"] |= {"bias": data.draw(biases(size))}
+    h = data.draw(arrays.arrays(np.int16, (1, size), elements=bytes_(32767)))
+    kind = data.draw(st.sampled_from(("tanh", "relu")))
+    op = ops.QRNN(**dict.fromkeys((*made["w"], "x", "h"), "_"), outputs=("y", "h'"), kind=kind, **made["fields"])
+    assert evaluated(op, made, h) == expected(plain.rnn, op, made, h)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_convolution_is_its_text(data: st.DataObject) -> None:
+    """Groups, one a channel among them; strides, dilations, any first frame."""
+    groups, inputs, each, taps, count = (data.draw(st.integers(1, 3)) for _ in range(5))
+    sizes = {name: data.draw(st.integers(1, 3)) for name in ("stride", "dilation")}
+    first, out = data.draw(st.integers(0, 2)), groups * each
+    frames = first + (count - 1) * sizes["stride"] + (taps - 1) * sizes["dilation"] + 1
+    dtype = data.draw(st.sampled_from(("int8", "int16")))
+    window = data.draw(arrays.arrays(dtype, (frames, 1, groups * inputs), elements=bytes_(plain.LIMITS[dtype])))
+    weight = data.draw(arrays.arrays(np.int8, (out, inputs, taps), elements=bytes_(127)))
+    multiplier = data.draw(arrays.arrays(np.int32, out, elements=st.integers(0, 2**31 - 1)))
+    bias = data.draw(biases(out))
+    low = data.draw(st.sampled_from((0, -127)))
+    op = ops.QConv1d(
+        **{**dict.fromkeys(("window", "weight", "bias", "multiplier"), "_"), **sizes},
+        name="",
+        outputs=("y",),
+        count=count,
+        first=first,
+        groups=groups,
+        shift=data.draw(st.integers(1, 26)),
+        low=low,
+    )
+    (y,) = evaluate(op, window, weight, bias, multiplier)
+    assert y[:, 0].tolist() == plain.conv1d(op, window[:, 0], weight, bias, multiplier)
+
+
+@given(st.data())
+def test_elements_are_their_text(data: st.DataObject) -> None:
+    """Sums and products of two scales, and another scale, of any two widths."""
+    limits = plain.LIMITS[data.draw(st.sampled_from(("int8", "int16")))], 32767
+    a, b = (data.draw(arrays.arrays(np.int16, 4, elements=bytes_(limit))) for limit in limits)
+    first, second = (data.draw(st.integers(-(2**31) + 1, 2**31 - 1)) for _ in range(2))
+    dtype = data.draw(st.sampled_from(("int8", "int16")))
+    low, high = data.draw(st.sampled_from(((-plain.LIMITS[dtype], plain.LIMITS[dtype]), (0, 90))))
+    fields: Any = {"name": "", "outputs": ("y",), "shift": data.draw(st.integers(1, 40)), "dtype": dtype}
+    fields |= {"low": low, "high": high}
+
+    def wanted(total: int) -> int:
+        return plain.clamp(plain.round_shift(total, fields["shift"]), low, high)
+
+    pairs = [(int(p), int(q)) for p, q in zip(a, b, strict=True)]
+    (y,) = evaluate(ops.QAdd(a="a", b="b", multiplier_a=first, multiplier_b=second, **fields), a, b)
+    assert y.tolist() == [wanted(p * first + q * second) for p, q in pairs]
+    (y,) = evaluate(ops.QMul(a="a", b="b", multiplier=first, **fields), a, b)
+    assert y.tolist() == [wanted(p * q * first) for p, q in pairs]
+    (y,) = evaluate(ops.Rescale(q="q", multiplier=second, **fields), b)
+    assert y.tolist() == [wanted(q * second) for _, q in pairs]
 
 
 @pytest.mark.parametrize("columns", [1, 17, 4096])
@@ -198,16 +205,10 @@ def test_extreme_sums_do_not_wrap(columns: int) -> None:
     assert y[0, 0].tolist() == [float(np.float32(t)) * 0.5 for t in total]
 
 
-@given(st.integers(-(2**15), 2**15 - 1), st.integers(7, 14))
-def test_narrowing_rounds_half_up(h: int, shift: int) -> None:
-    """Against Python's integers."""
-    assert int(narrow(np.array(h), shift, "int8")) == plain_narrow(h, shift, 127)
-
-
-@given(st.integers(-(2**61), 2**61), st.integers(1, 40))
+@given(st.integers(-(2**61), 2**61), st.integers(0, 40))
 def test_round_shift(x: int, shift: int) -> None:
     """Half up, at any size."""
-    assert int(round_shift(np.array(x), shift)) == math.floor((x + 2 ** (shift - 1)) / 1) >> shift
+    assert int(round_shift(np.array(x), shift)) == math.floor(Fraction(x, 2**shift) + Fraction(1, 2))
 
 
 def test_slow_state_moves() -> None:
@@ -280,7 +281,7 @@ def test_sums_have_sixteen_lanes() -> None:
     assert dot(x[None], weight)[0, 0] == lane_sum(x * weight[0])
 
 
-@pytest.mark.parametrize("n", [1, 2, 15, 16, 160, 256, 400, 401])
+@pytest.mark.parametrize("n", [1, 2, 15, 16, 61, 160, 256, 400])
 def test_transform(n: int) -> None:
     """Any length."""
     x = np.random.default_rng(n).standard_normal((3, n)).astype(np.float32)
@@ -301,15 +302,9 @@ def test_compensated_rounding_uses_what_inputs_share(weight_type: str) -> None:
     errors = {}
     for compensated in (True, False):
         rounding = Rounding(compensated=compensated, weight_type=weight_type)
-        (rows,), shift = round_rows([weight], np.zeros(32), rounding, moments)
+        (rows,), shift = round_rows([weight], [np.zeros(32)], rounding, moments)
         real = rows.weight * rows.unit[:, None]
         assert not rows.weight[5].any()
         assert np.abs(rows.weight.astype(int)).max() <= 127
         errors[compensated] = np.mean((u @ (real - weight).T + shift) ** 2)
     assert errors[True] < errors[False] / 4
-
-
-@given(st.integers(-32768, 32767), st.integers(-32768, 32767))
-def test_mulhrs(a: int, b: int) -> None:
-    """Against Python's integers."""
-    assert int(mulhrs(np.array(a), np.array(b))) == plain_mulhrs(a, b)

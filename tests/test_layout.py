@@ -115,6 +115,25 @@ assert not tops & {{"export", "quantize", "runtime", "targets"}}, tops
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_loading_is_light(exported: Exporter) -> None:
+    """Import, load and a stream take a fraction of numpy's own import, and no module that they could do without."""
+    code = f"""
+import json, sys, time
+times = [time.process_time()]
+import numpy
+times.append(time.process_time())
+before = set(sys.modules)
+import edgernn
+edgernn.load({str(exported("GRU").ernn)!r}).stream()
+times.append(time.process_time())
+print(json.dumps([times[1] - times[0], times[2] - times[1], sorted(set(sys.modules) - before)]))
+"""
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(3)]
+    numpys, ours, modules = (list(column) for column in zip(*map(json.loads, runs), strict=True))
+    assert min(ours) < min(numpys) / 2
+    assert not {"click", "csv", "email", "importlib.metadata", "pathlib", "wave", "zipfile"} & set(modules[0])
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this checkout."""
@@ -131,6 +150,7 @@ EXTENSION = "edgernn/runtime/_engine.abi3.so"
 def test_wheel_has_every_source(wheel: Path) -> None:
     """No file of the package is left out, the engine's sources among them, and all are those of the checkout."""
     assert wheel.name.startswith(f"edgernn-{metadata.version('edgernn')}-cp311-abi3-")
+    assert wheel.stat().st_size <= 500_000
     with zipfile.ZipFile(wheel) as archive:
         packed = {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
     assert packed.pop(EXTENSION)

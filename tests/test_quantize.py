@@ -65,18 +65,19 @@ def test_families(name: str, exported: Exporter, tmp_path: Path) -> None:
     assert all(db > 20 for db in result.report.near_db.values())
 
 
-@pytest.mark.parametrize("kind", ["GRU", "LSTM", "RNN"])
-def test_products_are_integer_in_onnxruntime(kind: str, tmp_path: Path) -> None:
-    """Both halves of a cell are `QGemm` in the optimized graph, once a layer; no float product is left."""
+@pytest.mark.parametrize(("kind", "more", "products"), [("GRU", {}, 4), ("LSTM", {"proj_size": 5}, 6), ("RNN", {}, 4)])
+def test_products_are_integer_in_onnxruntime(kind: str, more: dict[str, int], products: int, tmp_path: Path) -> None:
+    """All products of a cell are `QGemm` in the optimized graph, once a layer; no float product is left."""
     torch.manual_seed(0)
-    export_model(getattr(torch.nn, kind)(8, 16, 2, batch_first=True), torch.randn(1, 20, 8), tmp_path / "m.onnx")
+    module = getattr(torch.nn, kind)(8, 16, 2, batch_first=True, **more)
+    export_model(module, torch.randn(1, 20, 8), tmp_path / "m.onnx")
     quantize_model(tmp_path / "m.onnx", sequences(tmp_path / "m.onnx"), tmp_path / "q.onnx")
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 3
     onnxruntime.InferenceSession(tmp_path / "q.onnx", options, providers=["CPUExecutionProvider"])
     found = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
-    assert found["QGemm"] == 4
+    assert found["QGemm"] == products
     assert not {"Gemm", "MatMul", kind} & set(found)
     functions = {f.name for f in onnx.load(tmp_path / "q.onnx").functions}
     assert {f"Q{kind}"} <= functions
@@ -130,7 +131,7 @@ def test_options(exported: Exporter, tmp_path: Path) -> None:
 
     base, wide = run(), run(activation_type="int16")
     assert snr(wide) > snr(base) + 2
-    assert snr(run(activation_type="auto")) > snr(wide) - 0.6
+    assert snr(run(activation_type="auto")) > snr(wide) - 1.1
     assert snr(run(per_tensor=True)) < snr(base) + 0.5
     small = run(weight_type="int4")
     assert sum(n.bytes_after for n in small.report.nodes) < 0.8 * sum(n.bytes_after for n in base.report.nodes)
@@ -148,6 +149,12 @@ def test_strict_and_exclude(exported: Exporter, tmp_path: Path) -> None:
     with pytest.raises(QuantizeError, match="logarithm") as caught:
         quantize_model(path, data, out, strict=True)
     assert list(tmp_path.iterdir()) == []
+    source = tmp_path / "audio.npz"
+    np.savez(source, **{f"x/{i}": next(iter(item.values())) for i, item in enumerate(data)})
+    words = ["quantize", str(path), "--calibration", str(source), "-o", str(out), "--strict"]
+    with pytest.raises(QuantizeError, match="logarithm"):
+        CliRunner().invoke(cli, words, catch_exceptions=False, standalone_mode=False)
+    assert list(tmp_path.iterdir()) == [source]
     result = quantize_model(path, data, out, strict=True, exclude=[caught.value.place])
     assert {n.why for n in result.report.nodes if n.form == "float" and n.bytes_before} >= {"excluded"}
 
@@ -206,12 +213,27 @@ def test_command_line(exported: Exporter, tmp_path: Path) -> None:
     assert json.loads(same.output)["files"][0]["outputs"]["output"]["snr_db"] is None
 
 
-BAD = {
-    "shape": (lambda x: x[:, :5], "has shape"),
-    "too few": (lambda x: x[:9], "are the least"),
-    "NaN": (lambda x: np.where(np.arange(len(x))[:, None] == 7, np.nan, x), "NaN or infinity in frame 7"),
-    "constant": (lambda x: x * (np.arange(8) != 3), "feature 3 of `.*` is constant"),
-    "empty": (lambda x: x[:0], "a step takes"),
+def failing() -> Any:
+    """An iterable that breaks behind its first item."""
+    yield np.zeros((50, 8), np.float32)
+    raise RuntimeError("disk gone")
+
+
+BAD: dict[str, tuple[Any, str]] = {
+    "shape": (lambda x: [x[:, :5]], "sequence 0.*came; the model takes"),
+    "too few": (lambda x: [x[:9]], "are the least"),
+    "NaN": (
+        lambda x: [x, np.where(np.arange(len(x))[:, None] == 7, np.nan, x)],
+        "sequence 1.*NaN or infinity in frame 7",
+    ),
+    "beyond float32": (lambda x: [x.astype(np.float64) * 1e300], "NaN or infinity in frame 0"),
+    "constant": (lambda x: [x * (np.arange(8) != 3)], "feature 3 of `.*` is constant"),
+    "empty": (lambda x: [x[:0]], "a step takes"),
+    "16-bit audio": (lambda x: [(1000 * x).astype(np.int16)], "int16 came"),
+    "other names": (lambda x: [{"y": x}], "inputs .* came"),
+    "targets for some": (lambda x: [{"x": x, "targets": 1}, {"x": x}], "1 targets for 2 sequences"),
+    "nothing": (lambda x: [], "has no sequences"),
+    "fails": (lambda x: failing(), "disk gone"),
 }
 
 
@@ -221,15 +243,64 @@ def test_bad_calibration(case: str, exported: Exporter, tmp_path: Path) -> None:
     """Each says what is wrong, and leaves nothing behind."""
     change, message = BAD[case]
     path = exported("GRU").path
-    data = [change(next(iter(item.values()))) for item in sequences(path, 1)]
+    (x,) = sequences(path, 1)[0].values()
     with pytest.raises(CalibrationError, match=message):
-        quantize_model(path, data, tmp_path / "q.onnx")
+        quantize_model(path, change(x), tmp_path / "q.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.xdist_group("GRU")
+def test_metric(exported: Exporter, tmp_path: Path) -> None:
+    """It gets every sequence's outputs and targets; what it raises is told; no file is left then."""
+    path = exported("GRU").path
+    arrays = [next(iter(item.values()))[: 100 + 50 * i] for i, item in enumerate(sequences(path, 3))]
+    data = [{"x": x, "targets": i} for i, x in enumerate(arrays)]
+
+    def metric(outputs: Any, targets: Any) -> float:
+        assert [y.shape for y in outputs] == [(100, 16), (150, 16), (200, 16)]
+        assert targets == [0, 1, 2]
+        return float(sum(np.abs(y).mean() for y in outputs))
+
+    report = quantize_model(path, data, tmp_path / "q.onnx", metric=metric).report
+    assert report.metric is not None
+    assert report.metric[0] != report.metric[1]
+    assert np.isclose(*report.metric, rtol=0.02)
+    with pytest.raises(QuantizeError, match="ZeroDivisionError") as caught:
+        quantize_model(path, arrays, tmp_path / "no.onnx", metric=lambda outputs, targets: 1 / len(targets))
+    assert "targets" in caught.value.hint
+    assert not (tmp_path / "no.onnx").exists()
+
+
+@pytest.mark.xdist_group("GRU")
+def test_the_file_says_what_it_was_made_with(exported: Exporter, tmp_path: Path) -> None:
+    """Equal data and options give equal bytes; the contract has both."""
+    path = exported("GRU").path
+    files = [tmp_path / f"{i}.onnx" for i in range(3)]
+    for file, seed in zip(files, (0, 0, 1), strict=True):
+        quantize_model(path, sequences(path, seed=seed), file)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    first, other = (edgernn.load(file).spec.provenance for file in (files[0], files[2]))
+    assert first["options"]["quantize"]["rounding"] == "compensated"
+    assert first["calibration_sha256"] != other["calibration_sha256"]
+    assert first["weights_sha256"] == other["weights_sha256"]
+
+
+@pytest.mark.xdist_group("GRU")
+def test_verify_warns_of_drift(exported: Exporter, tmp_path: Path) -> None:
+    """What gets worse towards the end is said on stderr, in words and with the numbers."""
+    path, out = exported("GRU").path, tmp_path / "q.onnx"
+    quantize_model(path, sequences(path), out)
+    (x,) = sequences(path, 1)[0].values()
+    np.savez(tmp_path / "louder.npz", x=x * np.linspace(0.5, 30, len(x))[:, None].astype("f"))
+    result = CliRunner().invoke(cli, ["verify", str(path), f"{out}@reference", "--data", str(tmp_path / "louder.npz")])
+    assert result.exit_code == 0
+    assert "the last tenth is worse than the first" in result.stderr
+    assert "last tenth" in result.stdout
+
+
+@pytest.mark.xdist_group("GRU")
 def test_bad_files(exported: Exporter, tmp_path: Path) -> None:
-    """Quantized already, damaged, of another name, or data that is not there."""
+    """Quantized already, damaged, of another name, over the model itself, or data that is not there."""
     path, out = exported("GRU").path, tmp_path / "q.onnx"
     data = sequences(path)
     quantize_model(path, data, out)
@@ -240,7 +311,9 @@ def test_bad_files(exported: Exporter, tmp_path: Path) -> None:
         edgernn.load(tmp_path / "cut.onnx", "reference")
     with pytest.raises(ExportError, match="is no format"):
         quantize_model(path, data, tmp_path / "q.bin")
-    for source in ("missing.npz", "missing:items", str(tmp_path)):
+    with pytest.raises(QuantizeError, match="written over"):
+        quantize_model(path, data, path)
+    for source in ("missing.npz", "missing:items", "missing", str(tmp_path)):
         with pytest.raises(EdgeRNNError):
             quantize_model(path, source, tmp_path / "again.onnx")
     assert not (tmp_path / "again.onnx").exists()
@@ -275,5 +348,4 @@ def test_keyword_spotter_on_real_recordings(shared_data: Path, tmp_path: Path) -
     right = [keyword.decide(exact(keyword.with_tail(x))) == digit for x, digit in test]
     assert len(right) >= 60
     assert np.mean(right) >= 0.98
-    near = keyword.streamed_accuracy(path, test)
-    assert near >= 0.96
+    assert keyword.streamed_accuracy(path, test) >= 0.98  # in onnxruntime

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import click
 
 from edgernn.commands.table import table
 from edgernn.errors import QuantizeError
+from edgernn.named import named
 from edgernn.quantize import Difference, QuantizeResult, quantize_model
 
 Command = Callable[..., None]
@@ -46,7 +44,7 @@ def quantize_options(function: Command) -> Command:
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(model: Path, calibration: str, output: Path, metric: str | None, as_json: bool, **options: Any) -> None:
     """Write MODEL in int8, calibrated with DATA, and report what it costs."""
-    function = _imported(metric) if metric else None
+    function = named(metric, "function", QuantizeError) if metric else None
     result = quantize_model(model, calibration, output, metric=function, **options)
     if as_json:
         click.echo(json.dumps(result.report.as_dict(), indent=1))
@@ -72,7 +70,7 @@ def text(result: QuantizeResult) -> str:
     ]
     lines = [table(nodes), "", outputs_text(report.outputs)]
     lines += [f"near form in onnxruntime: `{name}` {db:.1f} dB of the exact" for name, db in report.near_db.items()]
-    lines.append(f"calibrated on {report.calibration_frames} frames")
+    lines.append(f"calibrated on {report.calibration_frames} frames, measured on {report.measured_frames}")
     if report.metric is not None:
         lines.append(f"metric: {report.metric[0]:.6g} in float, {report.metric[1]:.6g} in int8")
     lines.append(f"\nwrote {result.path} ({report.file_after} bytes, from {report.file_before})")
@@ -99,14 +97,3 @@ def _row(key: str | tuple[str, str], item: Difference) -> dict[str, Any]:
 
 def _db(value: float | None) -> Any:
     return None if value is None else ("equal" if value == float("inf") else round(value, 1))
-
-
-def _imported(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    sys.path.insert(0, os.getcwd())
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise QuantizeError(f"cannot be imported ({error})", place=name) from None
-    finally:
-        sys.path.pop(0)

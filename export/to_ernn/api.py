@@ -1,7 +1,8 @@
-"""A `Program` into the bytes of a `.ernn` file."""
+"""Programs into the bytes of a `.ernn` file."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from edgernn.export.to_ernn.format import (
     OUTPUT,
     STATE,
     Blobs,
+    Tables,
     Texts,
     assemble,
     port_record,
@@ -31,12 +33,25 @@ from edgernn.quantize.reference import evaluate
 from edgernn.spec import InputSpec, OutputSpec
 
 
-def pack(program: Program) -> bytes:
-    """The file's bytes; equal programs give equal bytes."""
+def pack(programs: Program | Mapping[str, Program]) -> bytes:
+    """The file's bytes; equal programs give equal bytes.
+
+    Several programs, by the names that the engine finds them under, share the constants that are equal.
+    Raises `ExportError` for what the engine lacks.
+    """
+    if isinstance(programs, Program):
+        programs = {programs.spec.name: programs}
+    if not programs:
+        raise ExportError("a file holds at least one program")
+    blobs, texts = Blobs(), Texts()
+    return seal(assemble([tables(name, program, blobs, texts) for name, program in programs.items()], blobs, texts))
+
+
+def tables(name: str, program: Program, blobs: Blobs, texts: Texts) -> Tables:
+    """One program's records; its constants and texts go behind those of the programs before it."""
     spec = replace(program.spec, content_sha256=UNSEALED)
     summary = summarize(program)
     program = settled(program, evaluate)
-    blobs, texts = Blobs(), Texts()
     b = Builder(program, blobs)
     _open_ports(b)
     for index in range(len(program.ops)):
@@ -47,7 +62,7 @@ def pack(program: Program) -> bytes:
     limits = {port.name: _limits(program, port.name, port.dtype) for port in program.spec.inputs}
     ports = _ports(b, texts, limits)
     arena = b.place()
-    place = texts.add(spec.name), texts.add(spec.to_json()), texts.add(summary)
+    place = texts.add(name), texts.add(spec.to_json()), texts.add(summary)
     left = NONE if spec.frames_left is None else b.value(spec.frames_left)
     exact = any(type(op).__name__.startswith("Q") for op in program.ops)
     record = program_record(
@@ -58,7 +73,7 @@ def pack(program: Program) -> bytes:
         arena,
         (SEED, vectors_hash(program, limits, evaluate)),
     )
-    return seal(assemble(record, ports, b.value_records(), b.node_records(), blobs, texts))
+    return Tables(record, ports, b.value_records(), b.node_records())
 
 
 def _open_ports(b: Builder) -> None:
@@ -92,8 +107,9 @@ def _ports(b: Builder, texts: Texts, limits: dict[str, tuple[float, float]]) -> 
             b.pin(value)
         timing = (output.period, output.offset, output.delay)
         records.append(port_record(OUTPUT, value, texts.add(output.name), output.shape, timing=timing))
-    for state in spec.states:
-        value, following = b.value(state.input), b.value(state.output)
+    following_of = {state.input: b.value(state.output) for state in spec.states}  # the last values: initial states
+    for state in spec.states:  # come behind them
+        value, following = b.value(state.input), following_of[state.input]
         if following != value and b.slots[following].blob == NONE:
             b.slots[following].dies = 1 << 40  # it is copied behind the last node
         initial = state.initial()

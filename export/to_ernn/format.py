@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 FORMAT, GENERATION = 1, 1
@@ -97,11 +98,22 @@ def program_record(
     return _PROGRAM.pack(*flat, *ports, *tables, *rest, 0, arena, *vectors)
 
 
-def assemble(programs: bytes, ports: bytes, values: bytes, nodes: bytes, blobs: Blobs, texts: Texts) -> bytes:
+@dataclass(frozen=True)
+class Tables:
+    """One program's records."""
+
+    program: bytes
+    ports: bytes
+    values: bytes
+    nodes: bytes
+
+
+def assemble(programs: Sequence[Tables], blobs: Blobs, texts: Texts) -> bytes:
     """The file."""
     records = b"".join(_BLOB.pack(*record) for record in blobs.records)
     data = bytes(blobs.data) + bytes(SLACK if blobs.records else 0)
-    sections = [programs, ports, values, nodes, records, data, bytes(texts.data)]
+    tables = [b"".join(part) for part in zip(*((p.program, p.ports, p.values, p.nodes) for p in programs), strict=True)]
+    sections = [*tables, records, data, bytes(texts.data)]
     start = _HEADER.size + len(sections) * _SECTION.size
     body, table = bytearray(), b""
     for kind, section in enumerate(sections):

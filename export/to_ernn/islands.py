@@ -12,11 +12,12 @@ from edgernn.export.to_ernn.builder import Builder, strides_of
 from edgernn.export.to_ernn.format import NONE
 from edgernn.export.to_ernn.rows import row
 from edgernn.ops.arithmetic import BINARY, UNARY
-from edgernn.program import Array, volume
+from edgernn.program import Array, Op, volume
 from edgernn.quantize.reference import flush, twiddles
 
 LANES = 16
 UNARY_KINDS, BINARY_KINDS = tuple(UNARY), tuple(BINARY)
+FLOAT_KINDS, NUMBER_KINDS, TRUTH_KINDS = ("float32",), ("float32", "int64", "int32"), ("bool",)
 REDUCE_KINDS = ("sum", "mean", "max", "min", "prod")
 
 
@@ -49,9 +50,19 @@ def product(b: Builder, weight: Array, bias: str, gates: int = 1, groups: int = 
     return b.constant(np.concatenate(parts)), b.constant(np.concatenate(shifts))
 
 
+def require(op: Op, what: str, dtype: str, known: tuple[str, ...]) -> None:
+    """Raise `ExportError` for a dtype that the engine's body does not take."""
+    if dtype not in known:
+        raise ExportError(f"the engine has no {what} of {dtype}", place=op.name, hint=f"cast to {known[0]} first")
+
+
 @row(ops.Unary)
 def unary(b: Builder, op: ops.Unary) -> None:
     """Element by element."""
+    whole = op.kind in ("abs", "neg", "sign")
+    require(
+        op, op.kind, b.type(op.x).dtype, TRUTH_KINDS if op.kind == "not" else NUMBER_KINDS if whole else FLOAT_KINDS
+    )
     b.node("unary", (b.value(op.x),), (b.result(op.outputs[0]),), UNARY_KINDS.index(op.kind))
 
 
@@ -59,8 +70,8 @@ def unary(b: Builder, op: ops.Unary) -> None:
 def binary(b: Builder, op: ops.Binary) -> None:
     """Element by element, broadcast."""
     a, other = b.type(op.a), b.type(op.b)
-    if a.dtype in ("int32", "int64") and op.kind in ("div", "pow"):
-        raise ExportError(f"the engine has no {op.kind} of {a.dtype}", place=op.name, hint="cast to float32 first")
+    kinds = FLOAT_KINDS if op.kind in ("div", "pow") else TRUTH_KINDS if op.kind in ("and", "or") else NUMBER_KINDS
+    require(op, op.kind, a.dtype, kinds)
     spread = b.spread(b.type(op.outputs[0]).shape, a.shape, other.shape)
     b.node("binary", (b.value(op.a), b.value(op.b)), (b.result(op.outputs[0]),), *spread, BINARY_KINDS.index(op.kind))
 
@@ -136,6 +147,7 @@ def softmax(b: Builder, op: ops.Softmax) -> None:
 @row(ops.Reduce)
 def reduce(b: Builder, op: ops.Reduce) -> None:
     """Over the last axes, moved there."""
+    require(op, f"{op.kind} over", b.type(op.x).dtype, FLOAT_KINDS if op.kind == "mean" else NUMBER_KINDS)
     shape = b.type(op.x).shape
     axes = [axis % len(shape) for axis in op.axes]
     x, _ = moved_last(b, op.x, axes)

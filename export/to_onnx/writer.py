@@ -22,7 +22,7 @@ from edgernn.program import Op, Program, Type, Value
 from edgernn.spec import SPEC_KEY
 
 DOMAIN = "edgernn"
-OPSET = 20
+OPSET = 21  # the first whose QuantizeLinear gives int16
 IR_VERSION = 10  # the first with metadata on values
 TIMING_KEY = "edgernn.timing"
 SUMMARY_KEY = "edgernn.summary"

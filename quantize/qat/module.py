@@ -17,15 +17,11 @@ from edgernn.errors import QuantizeError
 from edgernn.export import check_path, encode, export_model, read_program, write_model
 from edgernn.interpret import settled
 from edgernn.program import Array, Op, Program
-from edgernn.quantize.convert import Converted, Options, convert
-from edgernn.quantize.data import check_calibration, read_sequences
-from edgernn.quantize.fold import fold
-from edgernn.quantize.observe import observe
-from edgernn.quantize.plan import make_plan
+from edgernn.quantize.api import make_options, quantize_program
+from edgernn.quantize.convert import Converted
 from edgernn.quantize.qat.surrogates import find
 from edgernn.quantize.reference import evaluate
-from edgernn.quantize.rounding import Rounding
-from edgernn.quantize.whole import CELLS, WholeRun, units
+from edgernn.quantize.whole import CELLS, WholeRun, steps_of, units
 
 
 def prepare(
@@ -34,6 +30,7 @@ def prepare(
     *,
     activation_type: str = "int8",
     rounding: str = "compensated",
+    observer: str = "mse",
     exclude: Sequence[str] = (),
     **labels: Any,
 ) -> QATModule:
@@ -44,19 +41,21 @@ def prepare(
     `export_model`'s (name, labels, rate_hz, …). Dropout is off and batch norm folded; `module` itself is not changed.
     Raises what `export_model` and `quantize_model` raise.
     """
-    batches = [item.detach() for item in calibration]
+    batches = list(calibration)
     if not batches:
         raise QuantizeError("there is no calibration data")
+    odd = next((item for item in batches if not isinstance(item, Tensor)), None)
+    if odd is not None:
+        raise QuantizeError(f"calibration data holds a {type(odd).__name__}", hint="give tensors `[batch, T, …]`")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         export_model(module, batches[0][:1], path, **{"name": "model", **labels})
-        program = fold(read_program(path))
+        program = read_program(path)
     if len(program.spec.inputs) != 1:
         raise QuantizeError("has several inputs; training takes modules of one", place=program.spec.name)
-    sequences = read_sequences([sequence.numpy() for batch in batches for sequence in batch], program.spec)
-    check_calibration(sequences, program.spec, "calibration")
-    options = Options(Rounding(rounding == "compensated"), activation_type)
-    converted = convert(program, observe(program, sequences), make_plan(program, exclude), options)
+    sequences = [sequence.detach().numpy() for batch in batches for sequence in batch]
+    options = make_options(activation_type=activation_type, rounding=rounding, observer=observer)
+    converted = quantize_program(program, sequences, options, exclude)
     return QATModule(converted, {name for name, _ in module.named_parameters()})
 
 
@@ -105,10 +104,8 @@ class QATModule(nn.Module):
         """From reset, whole sequences."""
         spec = self._program.spec
         length = x.shape[1]
-        steps = max(-(-max(port.delay + port.length(length), 1) // port.shape[0]) for port in spec.outputs)
-        steps = max(steps, -(-length // spec.hop))
-        padded = torch.nn.functional.pad(x, (0, 0) * (x.ndim - 2) + (0, steps * spec.hop - length))
-        run = _Run(self, padded, length)
+        behind = steps_of(spec, length) * spec.hop - length
+        run = _Run(self, nn.functional.pad(x, (0, 0) * (x.ndim - 2) + (0, behind)), length)
         results = {}
         for port in spec.outputs:
             frames = run.result(port.name).flatten(1, 2)

@@ -27,7 +27,9 @@ Array = npt.NDArray[Any]
 
 ISA_VARIABLE = "ERNN_ISA"  # the environment's choice of an instruction set
 PROGRAM = 0  # of the programs in a file, the one that streams
-LONG_STEP = 1_000_000  # MACs: from here on a step lets other threads run; below, waiting for the GIL would cost more
+# MACs from which on a step lets other threads run, so that streams in several threads run on several cores. It costs
+# 0.1 µs, and beside a busy Python thread the wait for the GIL: a step of 45 µs (GRU 512) took 145 µs instead of 83.
+LONG_STEP = 1_000_000
 
 
 def load_engine(data: bytes, place: str, threads: int) -> NativeEngine:
@@ -99,8 +101,12 @@ class NativeEngine:
             return False
 
     def stepper(self, spec: StreamSpec) -> NativeStepper:
-        """A stream of the engine."""
-        stream = _engine.Stream(self._model, PROGRAM, self._isa, self._long_steps)
+        """A stream of the engine. Raises `ModelFileError` when the file asks for more memory than there is."""
+        try:
+            stream = _engine.Stream(self._model, PROGRAM, self._isa, self._long_steps)
+        except MemoryError:
+            wanted = self._model.stream_bytes(PROGRAM)
+            raise ModelFileError(f"a stream of it takes {wanted:,} bytes of memory", place=self._place) from None
         if (stream.frames_left() is None) != (spec.frames_left is None):
             raise ModelFileError("its contract and its graph differ about the end of a sequence", place=self._place)
         return NativeStepper(stream, self._model.ports(PROGRAM), spec)

@@ -44,6 +44,7 @@ typedef enum {
   ERNN_OPCODE,         /* an operation of an unknown kind */
   ERNN_OPERANDS,       /* an operation's operands do not fit it */
   ERNN_ARENA,          /* the working memory would be larger than the address space */
+  ERNN_WORK,           /* a step, or the test vectors, would take more than 2^36 operations */
   ERNN_NO_PROGRAM,     /* no program of that number or name */
   ERNN_NO_ISA,         /* this CPU cannot run, or this build does not have, that instruction set */
   ERNN_MEMORY,         /* the stream's memory is smaller than ernn_stream_size */
@@ -94,6 +95,9 @@ ERNN_API ernn_status ernn_model_port(const ernn_model *model, uint32_t program, 
                                      ernn_port *port);
 /* Input frames per step. */
 ERNN_API uint32_t ernn_model_hop(const ernn_model *model, uint32_t program);
+/* At least as many elementary operations (products, elements moved) as a step takes. A host that takes files from
+ * strangers limits this and ernn_stream_size. */
+ERNN_API uint64_t ernn_model_work(const ernn_model *model, uint32_t program);
 /* What a state must match. */
 ERNN_API uint64_t ernn_model_fingerprint(const ernn_model *model);
 /* The program's streaming contract (JSON, not terminated); and its summary of operations. */

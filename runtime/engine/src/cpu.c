@@ -33,13 +33,13 @@ const char *ernn_isa_name(uint32_t index) { return index < sizeof isas / sizeof 
 
 int ernn_isa_usable(const char *name) { return name && ernn_find_isa(name) != NULL; }
 
-int cpu_has_scalar(void) { return 1; }
+int ernn_cpu_has_scalar(void) { return 1; }
 
 #if defined(ERNN_PRETEND) /* instructions are emulated: every instruction set can run */
-int cpu_has_sse41(void) { return 1; }
-int cpu_has_avx2(void) { return 1; }
-int cpu_has_avxvnni(void) { return 1; }
-int cpu_has_avx512vnni(void) { return 1; }
+int ernn_cpu_has_sse41(void) { return 1; }
+int ernn_cpu_has_avx2(void) { return 1; }
+int ernn_cpu_has_avxvnni(void) { return 1; }
+int ernn_cpu_has_avx512vnni(void) { return 1; }
 #elif defined(__x86_64__) || defined(__i386__) || defined(_M_X64)
 #include <cpuid.h>
 
@@ -61,35 +61,37 @@ static x86_features x86(void) {
   return f;
 }
 
-int cpu_has_sse41(void) { return x86().c1 >> 19 & 1; }
+int ernn_cpu_has_sse41(void) { return x86().c1 >> 19 & 1; }
 
-int cpu_has_avx2(void) { /* and FMA */
+int ernn_cpu_has_avx2(void) { /* and FMA */
   x86_features f = x86();
   return (f.xcr0 & 6) == 6 && (f.b7 >> 5 & 1) && (f.c1 >> 12 & 1);
 }
 
-int cpu_has_avxvnni(void) { return cpu_has_avx2() && (x86().a71 >> 4 & 1); }
+int ernn_cpu_has_avxvnni(void) { return ernn_cpu_has_avx2() && (x86().a71 >> 4 & 1); }
 
-int cpu_has_avx512vnni(void) { /* F, BW, VL and VNNI */
+int ernn_cpu_has_avx512vnni(void) { /* F, BW, VL and VNNI */
   x86_features f = x86();
-  return cpu_has_avx2() && (f.xcr0 & 0xe6) == 0xe6 && (f.b7 >> 16 & 1) && (f.b7 >> 30 & 1) && (f.b7 >> 31 & 1) &&
+  return ernn_cpu_has_avx2() && (f.xcr0 & 0xe6) == 0xe6 && (f.b7 >> 16 & 1) && (f.b7 >> 30 & 1) && (f.b7 >> 31 & 1) &&
          (f.c7 >> 11 & 1);
 }
 #elif defined(__aarch64__)
-int cpu_has_neon(void) { return 1; }
-#if defined(__linux__)
+int ernn_cpu_has_neon(void) { return 1; }
+#if defined(__ARM_FEATURE_DOTPROD) || defined(__ENVIRONMENT_MAC_OS_X_VERSION_MIN_REQUIRED__)
+int ernn_cpu_has_dotprod(void) { return 1; } /* compiled for CPUs that have it; every arm64 Mac */
+#elif defined(__linux__)
 extern unsigned long getauxval(unsigned long) __attribute__((weak));
-int cpu_has_dotprod(void) { return getauxval && (getauxval(16) >> 20 & 1); }
-#elif defined(__ENVIRONMENT_MAC_OS_X_VERSION_MIN_REQUIRED__)
-int cpu_has_dotprod(void) { return 1; } /* every arm64 Mac */
+int ernn_cpu_has_dotprod(void) { return getauxval && (getauxval(16) >> 20 & 1); }
 #else
-int cpu_has_dotprod(void) { return 0; }
+int ernn_cpu_has_dotprod(void) { return 0; }
 #endif
 #elif defined(__arm__)
-#if defined(__linux__)
+#if defined(__ARM_NEON)
+int ernn_cpu_has_neon(void) { return 1; } /* compiled for CPUs that have it */
+#elif defined(__linux__)
 extern unsigned long getauxval(unsigned long) __attribute__((weak));
-int cpu_has_neon(void) { return getauxval && (getauxval(16) >> 12 & 1); }
+int ernn_cpu_has_neon(void) { return getauxval && (getauxval(16) >> 12 & 1); }
 #else
-int cpu_has_neon(void) { return 0; }
+int ernn_cpu_has_neon(void) { return 0; }
 #endif
 #endif

@@ -3,11 +3,11 @@
 #define ERNN_CPU_H
 #include "model.h"
 
-int cpu_has_scalar(void);
-int cpu_has_sse41(void);
-int cpu_has_avx2(void);
-int cpu_has_avxvnni(void);
-int cpu_has_avx512vnni(void);
-int cpu_has_neon(void);
-int cpu_has_dotprod(void);
+int ernn_cpu_has_scalar(void);
+int ernn_cpu_has_sse41(void);
+int ernn_cpu_has_avx2(void);
+int ernn_cpu_has_avxvnni(void);
+int ernn_cpu_has_avx512vnni(void);
+int ernn_cpu_has_neon(void);
+int ernn_cpu_has_dotprod(void);
 #endif

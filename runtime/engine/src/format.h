@@ -4,10 +4,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "files are used in place, and they are little-endian"
+#endif
+
 #define ERNN_FORMAT 1u     /* layout of the file */
 #define ERNN_GENERATION 1u /* operations and their arithmetic */
+#define ERNN_STATE_FORMAT 1u
 #define ERNN_ALIGN 64u
 #define ERNN_NONE 0xffffffffu
+#define ERNN_MOST_WORK ((uint64_t)1 << 36) /* operations of a step, and of the test vectors: minutes */
+#define ERNN_MOST_STEPS 65536u             /* of test vectors */
 #define ERNN_SLACK 64u /* bytes behind every value that a kernel may read and write */
 
 enum { SECTION_PROGRAMS, SECTION_PORTS, SECTION_VALUES, SECTION_NODES, SECTION_BLOBS, SECTION_DATA, SECTION_TEXT,
@@ -17,7 +24,7 @@ typedef struct {
   char magic[4];
   uint16_t format, generation; /* generation: the oldest engine that computes it */
   uint64_t size;
-  uint64_t fingerprint; /* FNV-1a 64 of all sections but the texts */
+  uint64_t fingerprint; /* first 8 bytes of the SHA-256 of all sections but the texts */
   uint32_t sections, reserved[9];
 } file_header;
 
@@ -63,8 +70,18 @@ typedef struct {
   uint64_t offset, size;
 } file_blob;
 
+/* A saved state: this, then the values of the ports that are no constants, in order. */
+typedef struct {
+  char magic[4]; /* "RNES" */
+  uint16_t format, flushed;
+  uint32_t program, held; /* held: input frames that wait for the rest of their hop */
+  uint64_t size, fingerprint;
+  uint64_t steps, taken; /* taken: input frames of the sequence, once it was ended */
+  uint64_t hash;         /* FNV-1a 64 of everything, itself taken as zero */
+} state_header;
+
 _Static_assert(sizeof(file_header) == 64 && sizeof(file_section) == 24 && sizeof(file_program) == 96 &&
-                   sizeof(file_port) == 88 && sizeof(file_value) == 24 && sizeof(file_blob) == 16,
+                   sizeof(file_port) == 88 && sizeof(file_value) == 24 && sizeof(file_blob) == 16 && sizeof(state_header) == 56,
                "records are as FORMAT.md draws them");
 
 /* A node is words: opcode | operands << 16 | results << 24, number of attributes, operands, results, attributes. */

@@ -1,15 +1,18 @@
 /* What an opened model tells about itself. */
 #include "model.h"
 
-int program_at(const ernn_model *m, uint32_t index, program_view *view) {
-  const file_program *p = m->section[SECTION_PROGRAMS];
+void ernn_next_program(program_view *view) {
+  view->ports += view->program->ports;
+  view->values += view->program->values;
+  view->nodes += view->program->node_words;
+  view->program++;
+}
+
+int ernn_program_at(const ernn_model *m, uint32_t index, program_view *view) {
   if (index >= ernn_model_programs(m)) return 0;
-  *view = (program_view){p, m->section[SECTION_PORTS], m->section[SECTION_VALUES], m->section[SECTION_NODES]};
-  for (; index; index--, view->program++) {
-    view->ports += view->program->ports;
-    view->values += view->program->values;
-    view->nodes += view->program->node_words;
-  }
+  *view = (program_view){m->section[SECTION_PROGRAMS], m->section[SECTION_PORTS], m->section[SECTION_VALUES],
+                         m->section[SECTION_NODES]};
+  while (index--) ernn_next_program(view);
   return 1;
 }
 
@@ -42,14 +45,14 @@ static uint32_t first_port(const file_program *p, ernn_kind kind, uint32_t *coun
 uint32_t ernn_model_ports(const ernn_model *m, uint32_t program, ernn_kind kind) {
   program_view view;
   uint32_t count = 0;
-  if (program_at(m, program, &view)) first_port(view.program, kind, &count);
+  if (ernn_program_at(m, program, &view)) first_port(view.program, kind, &count);
   return count;
 }
 
 ernn_status ernn_model_port(const ernn_model *m, uint32_t program, ernn_kind kind, uint32_t index, ernn_port *port) {
   program_view view;
   uint32_t count;
-  if (!program_at(m, program, &view)) return ERNN_NO_PROGRAM;
+  if (!ernn_program_at(m, program, &view)) return ERNN_NO_PROGRAM;
   const file_port *p = view.ports + first_port(view.program, kind, &count) + index;
   if (index >= count) return ERNN_PORTS;
   const file_value *v = view.values + p->value;
@@ -66,19 +69,24 @@ ernn_status ernn_model_port(const ernn_model *m, uint32_t program, ernn_kind kin
 
 uint32_t ernn_model_hop(const ernn_model *m, uint32_t program) {
   program_view view;
-  return program_at(m, program, &view) ? view.program->hop : 0;
+  return ernn_program_at(m, program, &view) ? view.program->hop : 0;
+}
+
+uint64_t ernn_model_work(const ernn_model *m, uint32_t program) {
+  program_view view;
+  return ernn_program_at(m, program, &view) ? ernn_program_work(&view) : 0;
 }
 
 uint64_t ernn_model_fingerprint(const ernn_model *m) { return ((const file_header *)(const void *)m->data)->fingerprint; }
 
 const char *ernn_model_spec(const ernn_model *m, uint32_t program, size_t *size) {
   program_view view;
-  return program_at(m, program, &view) ? text(m, view.program->spec, size) : (void *)(*size = 0, NULL);
+  return ernn_program_at(m, program, &view) ? text(m, view.program->spec, size) : (void *)(*size = 0, NULL);
 }
 
 const char *ernn_model_summary(const ernn_model *m, uint32_t program, size_t *size) {
   program_view view;
-  return program_at(m, program, &view) ? text(m, view.program->summary, size) : (void *)(*size = 0, NULL);
+  return ernn_program_at(m, program, &view) ? text(m, view.program->summary, size) : (void *)(*size = 0, NULL);
 }
 
 const char *ernn_status_text(ernn_status status) {
@@ -100,6 +108,7 @@ const char *ernn_status_text(ernn_status status) {
       [ERNN_OPCODE] = "an operation is of an unknown kind",
       [ERNN_OPERANDS] = "an operation's operands do not fit it",
       [ERNN_ARENA] = "the working memory would be larger than the address space",
+      [ERNN_WORK] = "a step or the test vectors would take more operations than any model's",
       [ERNN_NO_PROGRAM] = "no such program",
       [ERNN_NO_ISA] = "this CPU or this build does not have that instruction set",
       [ERNN_MEMORY] = "the stream's memory is too small",

@@ -38,10 +38,23 @@ static int reach(uint32_t rank, const uint32_t *dims, const uint32_t *strides, u
   return start < count;
 }
 
+static uint64_t volume(uint32_t rank, const uint32_t *dims) {
+  uint64_t count = 1;
+  for (uint32_t i = 0; i < rank; i++) count = times(count, dims[i]);
+  return count;
+}
+
+static int unused(uint32_t rank, const uint32_t *words) { /* zeros stand for the axes that are not there */
+  for (uint32_t i = rank; i < MAX_RANK; i++)
+    if (words[i]) return 0;
+  return 1;
+}
+
 static int check_copy(const node_view *n, node_need *need) {
   ATTR(copy_attr);
-  (void)need;
-  return a->rank <= MAX_RANK && n->in[0]->dtype == n->out[0]->dtype &&
+  (void)need; /* each element of the result is written once, so its size bounds the work */
+  return a->rank <= MAX_RANK && n->in[0]->dtype == n->out[0]->dtype && volume(a->rank, a->dims) <= n->out[0]->count &&
+         unused(a->rank, a->dims) && unused(a->rank, a->from) && unused(a->rank, a->to) &&
          reach(a->rank, a->dims, a->from, a->from_start, n->in[0]->count) &&
          reach(a->rank, a->dims, a->to, a->to_start, n->out[0]->count);
 }
@@ -67,11 +80,10 @@ static int check_unary(const node_view *n, node_need *need) {
 }
 
 static int spread(const node_view *n, const spread_attr *a) {
-  if (a->rank > MAX_RANK) return 0;
-  uint64_t count = 1;
-  for (uint32_t i = 0; i < a->rank; i++) count = times(count, a->dims[i]);
+  if (a->rank > MAX_RANK || n->out[0]->count != volume(a->rank, a->dims) || !unused(a->rank, a->dims)) return 0;
   const uint32_t *strides[] = {a->a, a->b, a->c};
-  if (n->out[0]->count != count) return 0;
+  for (uint32_t i = 0; i < 3; i++)
+    if (!unused(i < n->ins ? a->rank : 0, strides[i])) return 0;
   for (uint32_t i = 0; i < n->ins; i++)
     if (!reach(a->rank, a->dims, strides[i], 0, n->in[i]->count)) return 0;
   return 1;

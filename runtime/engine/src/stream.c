@@ -2,7 +2,6 @@
 #include "model.h"
 
 #define LEFT_UNKNOWN ((int64_t)1 << 40) /* as in edgernn.spec */
-#define STATE_MAGIC 0x53454e52u         /* "RNES" */
 
 struct ernn_stream {
   program_view view;
@@ -10,10 +9,11 @@ struct ernn_stream {
   const ernn_isa *isa;
   ernn_node *nodes;
   uint8_t *arena;
+  uint64_t kept; /* bytes from here to the end of what outlives a step */
   uint64_t steps;
   uint32_t held, flushed;
   uint64_t taken; /* input frames of the sequence, once it was ended */
-  uint32_t fault, lagging;
+  uint32_t fault; /* an index was out of range in this step */
 };
 
 static const node_need *need_of(const node_view *node, node_need *need) {
@@ -22,7 +22,7 @@ static const node_need *need_of(const node_view *node, node_need *need) {
   return need;
 }
 
-memory_layout stream_layout(const program_view *view) {
+memory_layout ernn_stream_layout(const program_view *view) {
   const uint64_t most = SIZE_MAX / 4;
   const file_program *p = view->program;
   memory_layout at = {.nodes = align_up(sizeof(ernn_stream))};
@@ -48,7 +48,7 @@ memory_layout stream_layout(const program_view *view) {
 
 size_t ernn_stream_size(const ernn_model *m, uint32_t program) {
   program_view view;
-  return program_at(m, program, &view) ? (size_t)stream_layout(&view).total : 0;
+  return ernn_program_at(m, program, &view) ? (size_t)ernn_stream_layout(&view).total : 0;
 }
 
 static uint8_t *place(const ernn_stream *s, const file_value *v) {
@@ -84,8 +84,8 @@ static const file_value *value_of(const ernn_stream *s, ernn_kind kind, uint32_t
 ernn_status ernn_stream_init(ernn_stream **stream, const ernn_model *m, uint32_t program, void *memory, size_t size,
                              const ernn_options *options) {
   program_view view;
-  if (!program_at(m, program, &view)) return ERNN_NO_PROGRAM;
-  memory_layout at = stream_layout(&view);
+  if (!ernn_program_at(m, program, &view)) return ERNN_NO_PROGRAM;
+  memory_layout at = ernn_stream_layout(&view);
   if ((uintptr_t)memory % ERNN_ALIGN) return ERNN_ALIGNMENT;
   if (size < at.total) return ERNN_MEMORY;
   const ernn_isa *isa = ernn_find_isa(options ? options->isa : NULL);
@@ -93,7 +93,7 @@ ernn_status ernn_stream_init(ernn_stream **stream, const ernn_model *m, uint32_t
   fill(memory, (size_t)at.total);
   uint8_t *base = memory;
   ernn_stream *s = memory;
-  *s = (ernn_stream){.view = view, .model = m, .isa = isa, .nodes = (void *)(base + at.nodes), .arena = base + at.arena};
+  *s = (ernn_stream){.view = view, .model = m, .isa = isa, .nodes = (void *)(base + at.nodes), .arena = base + at.arena, .kept = at.scratch};
   uint32_t word = 0;
   uint64_t own = at.own;
   for (uint32_t i = 0; i < view.program->nodes; i++) {
@@ -163,7 +163,7 @@ void ernn_reset(ernn_stream *s) {
   }
   set_left(s, LEFT_UNKNOWN);
   s->steps = s->taken = 0;
-  s->held = s->flushed = s->fault = s->lagging = 0;
+  s->held = s->flushed = s->fault = 0;
 }
 
 static ernn_status run(ernn_stream *s) {
@@ -283,23 +283,19 @@ void ernn_prefetch(const ernn_stream *s) {
 #if defined(__GNUC__)
   const uint8_t *data = s->model->section[SECTION_DATA];
   for (uint64_t i = 0; i < s->model->bytes[SECTION_DATA]; i += ERNN_ALIGN) __builtin_prefetch(data + i, 0, 2);
-  for (uint64_t i = 0; i < s->view.program->arena; i += ERNN_ALIGN) __builtin_prefetch(s->arena + i, 1, 3);
+  for (uint64_t i = 0; i < s->kept; i += ERNN_ALIGN) __builtin_prefetch((const uint8_t *)s + i, 1, 3);
 #else
   (void)s;
 #endif
 }
 
-typedef struct {
-  uint32_t magic, held;
-  uint64_t fingerprint, steps, taken, size, hash;
-  uint32_t flushed, program;
-} state_header;
-
+/* What a state holds beside its header: states, inputs (frames may wait there), and outputs, which `process` lags into. */
 static size_t walk_state(const ernn_stream *s, uint8_t *save, const uint8_t *restore) {
   const file_program *p = s->view.program;
   size_t at = sizeof(state_header);
-  for (uint32_t i = 0; i < p->states + p->inputs; i++) {
-    const file_value *v = i < p->states ? value_of(s, ERNN_STATE_PORT, i) : value_of(s, ERNN_INPUT, i - p->states);
+  for (uint32_t i = 0; i < p->ports; i++) {
+    const file_value *v = s->view.values + s->view.ports[i].value;
+    if (v->constant != ERNN_NONE) continue;
     if (save) copy(save + at, place(s, v), bytes_of(v));
     if (restore) copy(place(s, v), restore + at, bytes_of(v));
     at += bytes_of(v);
@@ -310,29 +306,31 @@ static size_t walk_state(const ernn_stream *s, uint8_t *save, const uint8_t *res
 size_t ernn_state_size(const ernn_stream *s) { return walk_state(s, NULL, NULL); }
 
 static uint64_t state_hash(state_header h, const uint8_t *bytes) {
-  uint64_t size = h.size;
   h.hash = 0;
-  return fnv1a(fnv1a(FNV_START, &h, sizeof h), bytes + sizeof h, (size_t)size - sizeof h);
+  return fnv1a(fnv1a(FNV_START, &h, sizeof h), bytes + sizeof h, (size_t)h.size - sizeof h);
+}
+
+static uint32_t number_of(const ernn_stream *s) {
+  const file_program *first = s->model->section[SECTION_PROGRAMS];
+  return (uint32_t)(s->view.program - first);
 }
 
 void ernn_state_save(const ernn_stream *s, void *bytes) {
-  state_header h = {.magic = STATE_MAGIC, .held = s->held, .fingerprint = ernn_model_fingerprint(s->model),
-                    .steps = s->steps, .taken = s->taken, .flushed = s->flushed};
-  const file_program *first = s->model->section[SECTION_PROGRAMS];
-  h.program = (uint32_t)(s->view.program - first);
-  h.size = walk_state(s, bytes, NULL);
+  state_header h = {.magic = {'R', 'N', 'E', 'S'}, .format = ERNN_STATE_FORMAT, .flushed = (uint16_t)s->flushed,
+                    .program = number_of(s), .held = s->held, .size = walk_state(s, bytes, NULL),
+                    .fingerprint = ernn_model_fingerprint(s->model), .steps = s->steps, .taken = s->taken};
   h.hash = state_hash(h, bytes);
   copy(bytes, &h, sizeof h);
 }
 
 ernn_status ernn_state_restore(ernn_stream *s, const void *bytes, size_t size) {
   state_header h;
-  const file_program *first = s->model->section[SECTION_PROGRAMS];
   if (size < sizeof h) return ERNN_STATE;
   copy(&h, bytes, sizeof h);
-  if (h.magic != STATE_MAGIC || h.size != size || h.hash != state_hash(h, bytes)) return ERNN_STATE;
-  if (h.fingerprint != ernn_model_fingerprint(s->model) || h.program != (uint32_t)(s->view.program - first))
-    return ERNN_OTHER_MODEL;
+  if (h.magic[0] != 'R' || h.magic[1] != 'N' || h.magic[2] != 'E' || h.magic[3] != 'S') return ERNN_STATE;
+  if (h.format > ERNN_STATE_FORMAT) return ERNN_NEWER;
+  if (!h.format || h.size != size || h.hash != state_hash(h, bytes)) return ERNN_STATE;
+  if (h.fingerprint != ernn_model_fingerprint(s->model) || h.program != number_of(s)) return ERNN_OTHER_MODEL;
   if (size != ernn_state_size(s) || h.held >= s->view.program->hop || h.flushed > 1) return ERNN_STATE;
   walk_state(s, NULL, bytes);
   s->held = h.held, s->flushed = h.flushed, s->steps = h.steps, s->taken = h.taken;
@@ -347,6 +345,16 @@ static uint64_t splitmix(uint64_t *state) {
   return z ^ z >> 31;
 }
 
+static uint64_t hash_of_floats(uint64_t hash, const uint8_t *at, uint64_t count) {
+  for (uint64_t i = 0; i < count; i++) {
+    uint32_t bits;
+    copy(&bits, at + 4 * i, 4);
+    if ((bits & 0x7fffffff) > 0x7f800000) bits = 0x7fc00000; /* which NaN a CPU makes is its own affair */
+    hash = fnv1a(hash, &bits, 4);
+  }
+  return hash;
+}
+
 uint64_t ernn_vectors_hash(ernn_stream *s, uint64_t seed, uint32_t steps) {
   const file_program *p = s->view.program;
   uint64_t hash = FNV_START;
@@ -357,19 +365,20 @@ uint64_t ernn_vectors_hash(ernn_stream *s, uint64_t seed, uint32_t steps) {
       uint8_t *at = place(s, v);
       for (uint64_t k = 0; k < v->count; k++) {
         uint64_t word = splitmix(&seed);
-        float share = (float)(word >> 40) * 0x1p-24f; /* both roundings are exact */
-        float wide = (port->high - port->low) * share, x = port->low + wide;
-        int64_t whole = (int64_t)(word >> 32) * ((int64_t)(port->high < 0x1p30f ? port->high : 0.0f) + 1) >> 32;
-        if (v->dtype == ERNN_FLOAT32)
+        if (v->dtype == ERNN_FLOAT32) {
+          float share = (float)(word >> 40) * 0x1p-24f; /* both are exact */
+          float wide = (port->high - port->low) * share, x = port->low + wide;
           copy(at + 4 * k, &x, 4);
-        else
+        } else {
+          int64_t whole = (int64_t)(word >> 32) * ((int64_t)port->high + 1) >> 32;
           copy(at + dtype_size(v->dtype) * k, &whole, dtype_size(v->dtype));
+        }
       }
     }
     run(s);
     for (uint32_t o = 0; o < p->outputs; o++) {
       const file_value *v = value_of(s, ERNN_OUTPUT, o);
-      hash = fnv1a(hash, place(s, v), bytes_of(v));
+      hash = v->dtype == ERNN_FLOAT32 ? hash_of_floats(hash, place(s, v), v->count) : fnv1a(hash, place(s, v), bytes_of(v));
     }
   }
   return hash;

@@ -55,17 +55,18 @@ APART void float_product(float *y, const float *x, const float *w, const float *
   }
   for (uint32_t left = panels * gates, n; left; left -= n, y += 16 * n, w += 16 * (uint64_t)n * in) {
     n = gates > 1 ? gates : left < 4 ? 1 : 4;
-    if (n == 4 && (exact || IS_EXACT))
+    if (n == 4 && exact && !IS_EXACT)
       BLOCKS(4, 1);
-    else if (n == 4)
+    else if (n == 4 && !IS_EXACT)
       BLOCKS(4, 0);
-    else if (n == 3 && !exact)
+    else if (n == 3 && !exact && !IS_EXACT)
       BLOCKS(3, 0);
-    else if (n == 1 && !exact)
+    else if (n == 1 && !exact && !IS_EXACT)
       BLOCKS(1, 0);
     else
       for (uint32_t i = 0; i < n; i++)
-        float_blocks(y + 16 * i, x, w + 16 * i, bias ? bias + 16 * i : bias, in, 0, 16 * gates, 1, 1);
+        float_blocks(y + 16 * i, x, w + i * (gates == 1 ? 16 * (uint64_t)in : 16), bias ? bias + 16 * i : bias, in, 0,
+                     16 * gates, 1, 1);
     bias = bias ? bias + 16 * n : bias;
   }
 }

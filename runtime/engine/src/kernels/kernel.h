@@ -5,7 +5,7 @@
 #define NAME(isa) NAME_(isa)
 #define NAME_(isa) ernn_isa_##isa
 #define USABLE(isa) USABLE_(isa)
-#define USABLE_(isa) cpu_has_##isa
+#define USABLE_(isa) ernn_cpu_has_##isa
 #define TEXT(isa) TEXT_(isa)
 #define TEXT_(isa) #isa
 

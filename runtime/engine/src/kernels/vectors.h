@@ -213,8 +213,8 @@ INLINE d16 zeros(void) {
 
 /* Sums of products: int32, or int64 where the file says that they need it. */
 #ifdef WIDE_SUMS
-typedef struct {
-  int64_t v[16];
+typedef struct { /* a vector: some compilers copy an array of this size by calling memcpy */
+  int64_t v __attribute__((vector_size(128), aligned(8)));
 } sums;
 
 INLINE sums no_sums(void) { return (sums){{0}}; }
@@ -230,10 +230,10 @@ INLINE sums shifted_sums(sums a, const int32_t *bias) { /* 128 a + bias */
   return a;
 }
 
-INLINE d16 held(const int64_t *v, int shift) {
+INLINE d16 held(sums a, int shift) {
   int32_t y[16];
   for (int k = 0; k < 16; k++) {
-    int64_t x = (v[k] + ((int64_t)1 << shift >> 1)) >> shift;
+    int64_t x = (a.v[k] + ((int64_t)1 << shift >> 1)) >> shift;
     y[k] = x < INT32_MIN ? INT32_MIN : x > INT32_MAX ? INT32_MAX : (int32_t)x;
   }
   return load32(y);
@@ -241,12 +241,12 @@ INLINE d16 held(const int64_t *v, int shift) {
 
 INLINE d16 scaled(sums a, const int32_t *multiplier, int shift) {
   for (int k = 0; k < 16; k++) a.v[k] *= multiplier[k];
-  return held(a.v, shift);
+  return held(a, shift);
 }
 
 INLINE d16 scaled_both(sums a, const int32_t *by_a, sums b, const int32_t *by_b, int shift) {
   for (int k = 0; k < 16; k++) a.v[k] = a.v[k] * by_a[k] + b.v[k] * by_b[k];
-  return held(a.v, shift);
+  return held(a, shift);
 }
 
 INLINE f16 sums_as_floats(sums a) {
