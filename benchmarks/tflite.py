@@ -51,13 +51,15 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {  # source, options of the conve
 BACKENDS = ("litert", "litert-plain")
 
 
-def written(folder: Path, source: Path, calibration: list[Any]) -> dict[str, Path]:
-    """The file of each form."""
-    sources = {"float": source, "int8": folder / "int8.onnx", "auto": folder / "auto.onnx"}
-    for kind in ("int8", "auto"):
+def written(folder: Path, source: Path, calibration: list[Any], kinds: tuple[str, ...] = ("int8", "auto")) -> Any:
+    """The file of each form; `kinds` are the activation types to quantize with."""
+    sources = {"float": source, **{kind: folder / f"{kind}.onnx" for kind in kinds}}
+    for kind in kinds:
         quantize_model(source, calibration, sources[kind], activation_type=kind)
-    files = {}
+    files: dict[str, Path] = {}
     for number, (form, (kind, options)) in enumerate(FORMS.items()):
+        if kind not in sources:
+            continue
         files[form] = folder / f"{number}.tflite"
         convert_model(sources[kind], files[form], **options)
     return files
@@ -118,7 +120,7 @@ def spotter(old: str | None) -> tuple[list[Any], list[Any]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         export_model(module, torch.zeros(1, keyword.RATE), folder / "float.onnx", rate_hz=keyword.RATE)
-        files = written(folder, folder / "float.onnx", int8_keyword.calibration(clips, 100))
+        files = written(folder, folder / "float.onnx", int8_keyword.calibration(clips, 100), ("int8",))
         with torch.no_grad():
             wanted = module(torch.from_numpy(x)[None])[0].numpy()
         rows = rows_of("keyword spotter", files, x, wanted, old, folder)

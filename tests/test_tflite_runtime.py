@@ -95,7 +95,7 @@ def test_every_family(old_python: dict[str, str], exported: Exporter, tflite: TF
             if form == "float32":
                 np.testing.assert_allclose(found[output], array, rtol=1e-4, atol=1e-4 * np.abs(array).max())
             elif form == "int8":
-                assert snr_db(exact[output], found[output]) > 38, job
+                assert snr_db(exact[output], found[output]) > 35, job
             else:
                 assert snr_db(array, found[output]) > 35, job
 

@@ -39,18 +39,13 @@ def product(b: Builder, x: Tensor, weight: Array, bias: Array | None = None, int
     return b.binary("MUL", y, b.constant(stretch))
 
 
-def sum_of_products(
-    b: Builder, parts: tuple[Tensor, Tensor], weights: tuple[Array, Array], bias: Array, int8: bool
-) -> Tensor:
-    """Two products added, of `[batch, in]` each: the inputs side by side before one product.
+def sum_of_products(b: Builder, parts: tuple[Tensor, Tensor], weights: tuple[Array, Array], bias: Array) -> Tensor:
+    """Two int8 products added, of `[batch, in]` each: the inputs side by side before one product.
 
-    A product costs 30 % for starting its rows, so one is faster than two. In hybrid form each part keeps its weight's
-    scale, by a factor on the first one's input.
+    A product spends 30 % on starting its rows, so one is faster than two (in float it is not). Each part keeps its
+    weight's scale, by a factor on the first one's input.
     """
     x, h = parts
-    if not int8:
-        matrix = b.graph.constant(np.concatenate(weights, axis=1))
-        return _connected(b, b.concat([x, h], 1), matrix, bias, None)
     (first, second), scales, stretch = _stretched(*weights)
     if scales[0] != scales[1]:
         x = b.binary("MUL", x, b.constant(scales[0] / scales[1]))
@@ -60,12 +55,9 @@ def sum_of_products(
 
 
 def related_products(
-    b: Builder, parts: tuple[Tensor, Tensor], weights: tuple[Array, Array], biases: tuple[Array, Array], int8: bool
-) -> tuple[Tensor, Tensor, Array | None]:
-    """Two products whose rows are stretched alike, and what is left to multiply their combination by."""
-    if not int8:
-        each = [product(b, *item, int8) for item in zip(parts, weights, biases, strict=True)]
-        return each[0], each[1], None
+    b: Builder, parts: tuple[Tensor, Tensor], weights: tuple[Array, Array], biases: tuple[Array, Array]
+) -> tuple[Tensor, Tensor, Array]:
+    """Two int8 products whose rows are stretched alike, and what is left to multiply their combination by."""
     whole, scales, stretch = _stretched(*weights)
     first, second = (
         _connected(b, x, b.graph.constant(matrix, scale), (bias / stretch).astype(np.float32), _HYBRID)

@@ -30,8 +30,8 @@ class _Gates:
         # The input of an int8 product is quantized as a whole: beside an x of large values h's steps are as coarse as
         # x's. That costs 3 dB at most when x is as wide, and more beside a narrow one.
         self.int8 = in_int8(b, *self.weights)
-        wide = not self.int8 or (width >= self.weights[1].shape[1] and not b.per_channel)
-        self.joins = self.frames == 1 and wide
+        wide = width >= self.weights[1].shape[1]
+        self.joins = self.int8 and wide and self.frames == 1 and not b.per_channel
         self._given: dict[int, Tensor] = {}
 
     def sums(self, frame: int, h: Tensor, rows: slice) -> Tensor:
@@ -39,13 +39,13 @@ class _Gates:
         if not self.joins:
             return self.b.binary("ADD", *self.halves(frame, h, rows))
         weights = self.weights[0][rows], self.weights[1][rows]
-        return sum_of_products(self.b, (self.x, h), weights, (self.biases[0] + self.biases[1])[rows], self.int8)
+        return sum_of_products(self.b, (self.x, h), weights, (self.biases[0] + self.biases[1])[rows])
 
-    def related(self, h: Tensor, rows: slice) -> tuple[Tensor, Tensor, Array | None]:
+    def related(self, h: Tensor, rows: slice) -> tuple[Tensor, Tensor, Array]:
         """Each half of these rows of the one frame, and what their combination is to be multiplied by."""
         weights = self.weights[0][rows], self.weights[1][rows]
         biases = self.biases[0][rows], self.biases[1][rows]
-        return related_products(self.b, (self.x, h), weights, biases, self.int8)
+        return related_products(self.b, (self.x, h), weights, biases)
 
     def halves(self, frame: int, h: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
         """Each half of these rows. x's is one product for all frames."""
