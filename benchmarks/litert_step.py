@@ -2,10 +2,10 @@
 
     python benchmarks/litert_step.py PEERS     # of litert_torch_files.py; writes benchmarks/litert_step.md
 
-One process, one thread, XNNPACK. Every round times each candidate for half a millisecond, one by one; a figure
-is the least of 300 rounds, since whatever else the machine does only adds. `Invoke` is the runtime's call alone, on both
-sides without copies and without carrying a state; `step` is what a caller in Python does, state carried: `Stream.step`
-here, `set_tensor`, `invoke`, `get_tensor` there.
+One process, one thread, XNNPACK. Every round times each candidate for half a millisecond, one by one; a figure is the
+least of 300 rounds, since whatever else the machine does only adds. `Invoke` is the runtime's call alone, on both sides
+without copies and without carrying a state; `step` is what a caller in Python does, state carried: `Stream.step` here,
+`set_tensor`, `invoke`, `get_tensor` there.
 """
 
 from __future__ import annotations
