@@ -13,7 +13,8 @@ from edgernn.quantize.convert import Converted, Options
 from edgernn.quantize.data import Sequences, Source, check_calibration, read_sequences
 from edgernn.quantize.fold import fold
 from edgernn.quantize.near import near_form
-from edgernn.quantize.observe import OBSERVERS, observe
+from edgernn.quantize.observe import observe
+from edgernn.quantize.observers import OBSERVERS
 from edgernn.quantize.plan import make_plan
 from edgernn.quantize.report import Metric, Report, measure
 from edgernn.quantize.rounding import Rounding

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,69 +12,8 @@ from edgernn.ops.arithmetic import UNARY
 from edgernn.program import Array, Op, Program, present
 from edgernn.quantize.data import Sequences
 from edgernn.quantize.moments import Moments
-from edgernn.quantize.reference.fixed import LIMITS
+from edgernn.quantize.observers import SAMPLES, Seen
 from edgernn.quantize.whole import run_whole
-
-SAMPLES = 100_000  # kept of each value
-OBSERVERS = ("mse", "minmax", "percentile")
-_PERCENTILE = 99.99
-_BEYOND = 1.25  # times the largest magnitude seen of one feature, where the others say that more will come
-_ROOM = 1.5  # times the largest magnitude seen: int16 has bits to spare, and a longer stream goes further
-_CLIPS = np.linspace(0.3, 1.0, 36)  # of the largest magnitude, tried by the MSE observer
-
-
-@dataclass
-class Seen:
-    """Frames of one value, `[frames, features]` (all axes behind the frames' flattened): some of them, and limits."""
-
-    low: Array
-    high: Array
-    kept: list[Array] = field(default_factory=list)
-
-    @property
-    def samples(self) -> Array:
-        """The kept frames."""
-        return np.concatenate(self.kept)
-
-    def largest(self) -> float:
-        """The largest magnitude."""
-        return float(max(np.abs(self.low).max(), np.abs(self.high).max()))
-
-    def scale(self, dtype: str, observer: str) -> float:
-        """The step of a symmetric `dtype` for all features together."""
-        return float(_scales(self.samples.reshape(-1, 1), np.array([self.largest()]), dtype, observer)[0])
-
-    def feature_scales(self, width: int, dtype: str, observer: str, *, centred: bool) -> tuple[Array, Array]:
-        """Step and offset of each of the `width` features of the last axis."""
-        samples = self.samples.reshape(-1, width)
-        low, high = self.low.reshape(-1, width).min(0), self.high.reshape(-1, width).max(0)
-        offset = ((low + high) / 2 if centred else np.zeros(width)).astype(np.float32).astype(np.float64)
-        largest = np.maximum(np.maximum(high - offset, offset - low), 1e-12)
-        if observer != "mse" or dtype == "int16":
-            return _scales(samples - offset, largest, dtype, observer), offset
-        # one clip for all features, in each one's own spread: the tail of one alone is too few samples
-        spread = np.maximum(samples.std(0, dtype=np.float64), 1e-6 * largest)
-        pooled = ((samples - offset) / spread).reshape(-1, 1)
-        clip = _scales(pooled, np.abs(pooled).max(0), dtype, observer)[0]
-        return np.minimum(clip * spread, _BEYOND * largest / LIMITS[dtype]), offset
-
-
-def _scales(samples: Array, largest: Array, dtype: str, observer: str) -> Array:
-    limit = LIMITS[dtype]
-    largest = np.maximum(largest, 1e-12)
-    if observer == "percentile":
-        largest = np.maximum(np.percentile(np.abs(samples), _PERCENTILE, axis=0), 1e-3 * largest)
-    if dtype == "int16":
-        return _ROOM * largest / limit
-    if observer != "mse":
-        return largest / limit
-    best, least = largest / limit, np.full(len(largest), np.inf)
-    for clip in _CLIPS:
-        scale = clip * largest / limit
-        error = np.mean((np.clip(np.rint(samples / scale), -limit, limit) * scale - samples) ** 2, axis=0)
-        better = error < least
-        best, least = np.where(better, scale, best), np.where(better, error, least)
-    return np.asarray(best)
 
 
 @dataclass

@@ -14,7 +14,8 @@ from edgernn.program import Array, Op, Program, Type, Value
 from edgernn.quantize.convert.demand import Demand
 from edgernn.quantize.convert.forms import Coded, Converted, Options
 from edgernn.quantize.convert.scales import fixed_multiplier
-from edgernn.quantize.observe import Observations, Seen
+from edgernn.quantize.observe import Observations
+from edgernn.quantize.observers import Seen
 from edgernn.quantize.plan import Plan
 from edgernn.quantize.reference.fixed import LIMITS
 from edgernn.spec import StateSpec
