@@ -138,7 +138,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--disable-pip-version-check", "-w", str(folder), str(ROOT)], check=True)
+    own = f"--config-settings=build-dir={folder / 'build'}"  # another worker may be building too
+    subprocess.run([*command, "--disable-pip-version-check", own, "-w", str(folder), str(ROOT)], check=True)
     return next(folder.glob("*.whl"))
 
 
