@@ -5,6 +5,7 @@
 # make fuzz-engine   libFuzzer on the engine, FUZZ_SECONDS long (default 1500), with what it finds in build/fuzz
 # make system-tools  install what the engine's tests compile with (Debian; as root)
 # make int8   measure again what int8 costs: benchmarks/int8_*.md (slow)
+# make tflite measure again what benchmarks/tflite.md and litert_step.md say, beside litert-torch (2 GB more, slow)
 # make docs   measure again what docs/why-not-torch-onnx-export.md says (slow)
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ FUZZ_SECONDS ?= 1500
 SANITIZE := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer -g
 TOOLS := build-essential cmake clang lld llvm libclang-rt-dev qemu-user libsimde-dev
 
-.PHONY: demo test lint fuzz fuzz-engine system-tools int8 docs clean
+.PHONY: demo test lint fuzz fuzz-engine system-tools int8 tflite docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/keyword_spotting.py demo --out build/demo
@@ -51,6 +52,11 @@ int8: $(VENV)/installed
 	$(BIN)/python benchmarks/int8_near_form.py
 	$(BIN)/python benchmarks/int8_keyword.py --qat tests/golden/keyword/digits.int8.onnx
 
+tflite: $(VENV)/installed $(LINKS) build/tflite-runtime/installed build/litert-torch/installed
+	PYTHONPATH=build/links build/litert-torch/bin/python benchmarks/litert_torch_files.py build/litert-torch/files
+	$(BIN)/python benchmarks/tflite.py --old build/tflite-runtime/bin/python --peers build/litert-torch/files
+	$(BIN)/python benchmarks/litert_step.py build/litert-torch/files
+
 docs: $(VENV)/installed
 	$(BIN)/python benchmarks/torch_onnx_export.py
 
@@ -60,6 +66,17 @@ $(VENV)/installed: pyproject.toml constraints.txt $(ENGINE)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "hint: Debian keeps venv in python3-venv"; exit 1; }
 	@echo "== install edgernn and what it is developed with (torch is 200 MB)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# The last runtime of its name takes NumPy 1 and Python 3.11 at most; the peers' packages bring torch once more.
+build/tflite-runtime/installed:
+	$(PYTHON) -m venv build/tflite-runtime
+	build/tflite-runtime/bin/pip install --quiet click numpy==1.26.4 tflite-runtime==2.14.0
+	@touch $@
+
+build/litert-torch/installed:
+	$(PYTHON) -m venv build/litert-torch
+	build/litert-torch/bin/pip install --quiet litert-torch==0.10.0 ai-edge-quantizer==0.10.0 torch==2.13.0
 	@touch $@
 
 # The folders are one package only once installed; mypy sees them through links.

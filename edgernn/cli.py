@@ -12,9 +12,9 @@ import click
 from edgernn.errors import EdgeRNNError, MissingExtraError
 
 COMMANDS = {
-    "export": "Turn a PyTorch module into a streaming model file.",
+    "export": "Turn a PyTorch module, or a model file, into a streaming model file.",
     "quantize": "Turn a model file into an int8 one, and report what it costs.",
-    "verify": "Compare two model files step by step.",
+    "verify": "Compare model files, and the module they came from, step by step.",
     "inspect": "Show what a model file takes, gives, keeps and costs.",
     "run": "Stream a recording, or stdin, through a model file.",
     "bench": "Measure the latency of a step.",

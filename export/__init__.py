@@ -6,11 +6,13 @@ from edgernn.export.onnx_in import parse_program, read_program
 from edgernn.export.proof import Proof
 from edgernn.export.summary import summarize
 from edgernn.export.to_onnx import to_onnx
+from edgernn.export.whole import WholeSequence
 
 __all__ = [
     "ConvertResult",
     "ExportResult",
     "Proof",
+    "WholeSequence",
     "check_path",
     "convert_model",
     "encode",

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from edgernn.export.capture import capture, describe
 from edgernn.export.formats import check_path, check_vectors, encode
+from edgernn.export.likeness import check_likeness
 from edgernn.export.proof import Proof, prove
 from edgernn.export.translate import Label, translate
 from edgernn.files import draft
@@ -51,20 +53,22 @@ def export_model(
     labels: Sequence[str] = (),
     rate_hz: float | None = None,
     meta: Mapping[str, str] | None = None,
+    **options: Any,
 ) -> ExportResult:
-    """Write `module` as a streaming model file, `.onnx` or `.ernn`, and prove that it does what the module does.
+    """Write `module` as a streaming model file, by its suffix, and prove that it does what the module does.
 
     `module` is an ordinary sequence module; it is exported as in eval mode and left in the mode it was in.
     `example` is a tensor, or a tuple of them, as `module(*example)` takes: float32 or integers, a few dozen frames
     or more, one sequence (of a batch only the first). `time_axis` is the position of time in every input, or one
     entry per input; an input without frames (None) is the initial state of a recurrent layer. `rate_hz` is the rate
-    of the input's frames; it, `name`, `model_version`, `labels` and `meta` go into the contract.
+    of the input's frames; it, `name`, `model_version`, `labels` and `meta` go into the contract. `options` are those
+    of `convert_model`; the proof is then of the file without them.
 
     Raises `UnsupportedError` with module path, operation and remedy for what cannot stream, `ProofError` when the
     stream differs from the module, `ExportError` for anything else. No file is left then.
     """
     path = Path(path)
-    check_path(path)
+    check_path(path, options)
     training = [item for item in module.modules() if item.training]
     module.eval()
     try:
@@ -78,20 +82,22 @@ def export_model(
             meta=meta or {},
         )
         program, places = translate(captured, label)
-        return _write(program, path, lambda file: prove(source, file, places))
+        return _write(program, path, lambda file: prove(source, file, places), options)
     finally:
         for item in training:
             item.training = True
 
 
-def _write(program: Program, path: Path, check: Callable[[Path], Proof]) -> ExportResult:
+def _write(program: Program, path: Path, check: Callable[[Path], Proof], options: Mapping[str, Any]) -> ExportResult:
     """Write, prove what was written, write again with the proof in it, and only then give the file its name."""
     with draft(path) as file:
         file.write_bytes(encode(program, path))
         proof = check(file)
         proved = replace(program, spec=replace(program.spec, proof=proof.as_dict()))
-        file.write_bytes(encode(proved, path))
+        file.write_bytes(encode(proved, path, **options))
         check_vectors(file)
+        if options:
+            check_likeness(program, file, options.get("precision", ""))
     return ExportResult(path, proved, proof)
 
 

@@ -2,43 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import edgernn
-from edgernn.errors import ExportError
+from edgernn.errors import ExportError, MissingExtraError
+from edgernn.export.likeness import check_likeness
 from edgernn.export.onnx_in import read_program
 from edgernn.export.to_onnx import to_onnx
 from edgernn.files import draft
 from edgernn.program import Program
 
-SUFFIXES = (".onnx", ".ernn")
+Encoder = Callable[..., bytes]
 
 
 @dataclass(frozen=True)
 class ConvertResult:
-    """What a conversion made, and the instruction sets that its test vectors ran on."""
+    """What a conversion made, and how it was tested.
+
+    An .ernn has test vectors: `tested` are the instruction sets they ran on. Of another file `snr_db` tells by output
+    how near it is to the program, over random input.
+    """
 
     path: Path
     program: Program
-    tested: tuple[str, ...]
+    tested: tuple[str, ...] = ()
+    snr_db: Mapping[str, float] | None = None
 
     def report(self) -> str:
         """A few lines for a person."""
-        return (
-            f"wrote {self.path} ({self.path.stat().st_size} bytes)\n"
-            f"its test vectors give the reference's outputs, bit for bit, on {', '.join(self.tested)}"
-        )
+        size = f"wrote {self.path} ({self.path.stat().st_size} bytes)"
+        if self.snr_db is None:
+            return f"{size}\nits test vectors give the reference's outputs, bit for bit, on {', '.join(self.tested)}"
+        figures = ", ".join(f"`{name}` {db:.1f} dB" for name, db in self.snr_db.items())
+        return f"{size}\nSNR against its source, over random input: {figures}"
 
 
-def convert_model(source: str | Path, path: str | Path) -> ConvertResult:
-    """Write the model file `source` (.onnx) in another format, `path` (.ernn), and run its test vectors.
+def convert_model(source: str | Path, path: str | Path, **options: Any) -> ConvertResult:
+    """Write the model file `source` (.onnx) in another format, `path` (.ernn, .tflite), and test what was written.
 
-    Raises `ExportError` for a format that is not known or an operation that it lacks, `ModelFileError` for a source
-    that can't be read. No file is left then.
+    `options` are the format's: of .tflite `precision` and `per_channel`, see `to_tflite`. Raises `ExportError` for a
+    format or option that is not known, or an operation that the format lacks, `ModelFileError` for a source that
+    can't be read, `ProofError` for a file that gives something else than its source. No file is left then.
     """
     source, path = Path(source), Path(path)
-    check_path(path)
+    check_path(path, options)
     program = read_program(source)
     if path.suffix == source.suffix:
         raise ExportError(
@@ -46,27 +56,51 @@ def convert_model(source: str | Path, path: str | Path) -> ConvertResult:
             place=str(source),
             hint="--calibration, or `edgernn quantize`, makes it int8",
         )
-    return ConvertResult(path, program, write_model(path, encode(program, path)))
+    data = encode(program, path, **options)
+    if path.suffix == ".ernn":
+        return ConvertResult(path, program, write_model(path, data))
+    with draft(path) as file:
+        file.write_bytes(data)
+        return ConvertResult(path, program, snr_db=check_likeness(program, file, options.get("precision", "")))
 
 
-def check_path(path: Path) -> None:
-    """Raise `ExportError` unless a model file can be written there, as far as one can tell beforehand."""
+def check_path(path: Path, options: Mapping[str, Any] | None = None) -> None:
+    """Raise `ExportError` unless a model file can be written there so, as far as one can tell beforehand."""
     if path.suffix not in SUFFIXES:
         known = " or ".join(SUFFIXES)
         raise ExportError(f"`{path.suffix}` is no format of edgernn's", place=str(path), hint=f"write a {known} file")
+    for option in options or ():
+        if path.suffix != ".tflite":
+            raise ExportError(f"a {path.suffix} file has no option `{option}`", place=str(path))
     if not path.parent.is_dir():
         raise ExportError("its folder does not exist", place=str(path))
     if path.is_dir():
         raise ExportError("is a folder", place=str(path))
 
 
-def encode(program: Program, path: Path) -> bytes:
+def encode(program: Program, path: Path, **options: Any) -> bytes:
     """The bytes of a program in the format of the path's suffix."""
-    if path.suffix == ".ernn":
-        from edgernn.export.to_ernn import pack  # it needs the reference, whose package needs this one
+    return _ENCODERS[path.suffix](program, **options)
 
-        return pack(program)
-    return to_onnx(program)
+
+def _ernn(program: Program) -> bytes:
+    from edgernn.export.to_ernn import pack  # it needs the reference, whose package needs this one
+
+    return pack(program)
+
+
+def _tflite(program: Program, **options: Any) -> bytes:
+    try:
+        from edgernn.export.to_tflite import to_tflite  # as above
+    except ImportError as error:
+        raise MissingExtraError(
+            f"`{error.name}` is not installed", place="writing .tflite", hint="pip install 'edgernn[litert]'"
+        ) from error
+    return to_tflite(program, **options)
+
+
+_ENCODERS: dict[str, Encoder] = {".onnx": to_onnx, ".ernn": _ernn, ".tflite": _tflite}
+SUFFIXES = tuple(_ENCODERS)
 
 
 def write_model(path: Path, data: bytes) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""Compare two model files step by step on the same frames, whatever runs them."""
+"""Compare model files step by step on the same frames, whatever runs them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,10 @@ from edgernn.program import Array
 from edgernn.quantize.compare import Difference, difference
 from edgernn.quantize.data import Source, read_sequences
 from edgernn.runtime import Model
+from edgernn.spec import StreamSpec
+
+# outputs of whole sequences, for a contract and inputs as a stream takes them: `edgernn.export.WholeSequence`
+Signal = Callable[[StreamSpec, Mapping[str, Array]], Mapping[str, Array]]
 
 
 @dataclass(frozen=True)
@@ -32,24 +36,33 @@ class Comparison:
 
 
 def verify_models(
-    wanted: str | Path, found: str | Path, data: Source, *, long: int = 0, backends: tuple[str, str] = ("auto", "auto")
+    wanted: str | Path | Signal,
+    found: str | Path,
+    data: Source,
+    *,
+    long: int = 0,
+    backends: tuple[str, str] = ("auto", "auto"),
 ) -> Comparison:
     """Stream the sequences through both files. The first one's outputs are the signal of the SNR.
+
+    In place of the first file may stand what runs whole sequences, as the PyTorch module that both came from.
 
     `long` is a number of input frames for one more stream over the data again and again, the state carried on beyond
     any length that the model was trained on; `backends` are those of the two files. Raises `QuantizeError` when the
     files do not take and give the same.
     """
-    a, b = edgernn.load(wanted, backends[0]), edgernn.load(found, backends[1])
-    if _ports(a) != _ports(b):
+    b = edgernn.load(found, backends[1])
+    a = wanted if callable(wanted) else edgernn.load(wanted, backends[0])
+    if isinstance(a, Model) and _ports(a) != _ports(b):
         raise QuantizeError("takes or gives other frames than the first", place=str(found))
-    sequences = read_sequences(data, a.spec)
-    runs = [_run(a, item) for item in sequences.items], [_run(b, item) for item in sequences.items]
-    names = [port.name for port in a.spec.outputs]
+    sequences = read_sequences(data, b.spec)
+    signal: Signal = (lambda _, item: _run(a, item)) if isinstance(a, Model) else a
+    runs = [signal(b.spec, item) for item in sequences.items], [_run(b, item) for item in sequences.items]
+    names = [port.name for port in b.spec.outputs]
     outputs = {name: difference([r[name] for r in runs[0]], [r[name] for r in runs[1]]) for name in names}
     longer: dict[str, Difference] = {}
     if long:
-        pieces = _run_pieces(a, sequences.items, long), _run_pieces(b, sequences.items, long)
+        pieces = _run_long(a, b.spec, sequences.items, long), _run_pieces(b, sequences.items, long)
         longer = {name: difference([pieces[0][name]], [pieces[1][name]]) for name in names}
     return Comparison(outputs, longer, sum(sequences.lengths), long)
 
@@ -63,6 +76,16 @@ def _run(model: Model, item: Mapping[str, Array]) -> dict[str, Array]:
     stream = model.stream()
     parts = [stream.push(item), stream.flush()]
     return _joined(model, parts)
+
+
+def _run_long(a: Model | Signal, spec: StreamSpec, items: list[dict[str, Array]], frames: int) -> Mapping[str, Array]:
+    if isinstance(a, Model):
+        return _run_pieces(a, items, frames)
+    pieces = list(_cycle(items, frames))
+    whole = a(spec, {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]})
+    # a stream that is not flushed has not given its last frames yet
+    given = {port.name: max(0, frames // spec.hop * port.shape[0] - port.delay) for port in spec.outputs}
+    return {name: array[: given[name]] for name, array in whole.items()}
 
 
 def _run_pieces(model: Model, items: list[dict[str, Array]], frames: int) -> dict[str, Array]:

@@ -26,6 +26,8 @@ FOLDERS = {
 HOST_ONLY = {"torch", "onnx", "onnxscript", "safetensors"}
 # what an import of a stage may reach of another stage: its public package, never a module inside
 STAGES = ("edgernn.export", "edgernn.quantize", "edgernn.runtime")
+# what knows the integers' truth besides: test vectors are its outputs, conversions are compared with it
+TRUTHFUL = ("edgernn.export.likeness", "edgernn.export.to_ernn", "edgernn.export.to_tflite")
 DEVICE_COMMANDS = ("bench", "inspect", "run", "table", "verify", "__init__")
 TORCH_MODULES = ("edgernn.nn",)
 
@@ -75,8 +77,7 @@ def test_imports(name: str, path: Path) -> None:
     if name.startswith("edgernn.runtime"):
         assert not any(item.startswith(("edgernn.export", "edgernn.quantize")) for item in everything)
     if name.startswith("edgernn.export"):
-        # a packed file carries the hash of what the integers' truth gives
-        others = everything - ({"edgernn.quantize.reference"} if name.startswith("edgernn.export.to_ernn") else set())
+        others = everything - ({"edgernn.quantize.reference"} if name.startswith(TRUTHFUL) else set())
         assert not any(item.startswith(("edgernn.runtime", "edgernn.quantize")) for item in others), "use edgernn.load"
         assert "edgernn.commands" not in everything
     if name.startswith("edgernn.quantize"):
@@ -222,7 +223,7 @@ def test_no_private_names_in_tracked_files() -> None:
     words = ["/wo" + "rk/", "/ro" + "ot/", "pypi" + ".org", "files.python" + "hosted", "/ho" + "me/"]
     for name in listed:
         path = ROOT / name
-        if path.suffix in (".npz", ".pt", ".onnx") or not path.is_file():
+        if path.suffix in (".npz", ".pt", ".onnx", ".tflite") or not path.is_file():
             continue
         text = path.read_text("utf-8")
         assert not [word for word in words if word in text], name

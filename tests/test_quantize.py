@@ -210,7 +210,7 @@ def test_command_line(exported: Exporter, tmp_path: Path) -> None:
     same = run(
         cli, ["verify", str(out), str(out), "--data", str(tmp_path / "ragged.npz"), "--json"], catch_exceptions=False
     )
-    assert json.loads(same.output)["outputs"]["output"]["snr_db"] is None
+    assert json.loads(same.output)["files"][0]["outputs"]["output"]["snr_db"] is None
 
 
 def failing() -> Any:

@@ -21,12 +21,15 @@ from edgernn.spec import StreamSpec
 
 Options = dict[str, Any]
 
+FORM_OPTIONS = ("precision", "per_channel")
 MODULE_OPTIONS = ("weights", "inputs", "time_axis", "name", "model_version", "labels", "rate", "meta")
 
 
 @click.command("export")
 @click.argument("source", metavar="SRC")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The file to write: .onnx, .ernn.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The file to write: .onnx, .ernn, .tflite."
+)
 @click.option("--weights", metavar="F[:KEY]", help="Checkpoint (.pt, .ckpt, .safetensors), and its entry.")
 @click.option("--input", "inputs", multiple=True, metavar="DESC", help="An input, as `float32[1,T,40]`; T is time.")
 @click.option("--time-axis", type=int, help="Position of time in the example.  [default: 1]")
@@ -35,6 +38,8 @@ MODULE_OPTIONS = ("weights", "inputs", "time_axis", "name", "model_version", "la
 @click.option("--labels", metavar="A,B,…|FILE", help="Names of the output's features, or a file with one a line.")
 @click.option("--rate", type=float, metavar="HZ", help="Frames of the input per second.")
 @click.option("--meta", multiple=True, metavar="K=V", help="Anything else to keep in the file.")
+@click.option("--precision", type=click.Choice(["float32", "hybrid8", "int8", "int16x8"]), help="Of a .tflite file.")
+@click.option("--per-channel", is_flag=True, help="Of hybrid8: row scales in the file, for TFLite 2.17 and later.")
 @click.option("--calibration", metavar="DATA", help=f"Write it in int8, calibrated with {DATA}")
 @quantize_options
 @click.option("--json", "as_json", is_flag=True, help="Print the contract as JSON.")
@@ -52,24 +57,30 @@ def command(
     labels: str | None,
     rate: float | None,
     meta: tuple[str, ...],
+    precision: str | None,
+    per_channel: bool,
     calibration: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Turn a PyTorch module into a streaming model file, and prove it; or an .onnx file of ours into an .ernn.
+    """Turn a PyTorch module into a streaming model file, and prove it; or an .onnx file of ours into another format.
 
     SRC is `package.module:factory`, whose factory returns the module or (module, example), a .pt2 file, or an .onnx
     file that this wrote. With --calibration the file is in int8, as by `edgernn quantize`.
     """
+    form: Options = {"precision": precision} if precision else {}
+    form |= {"per_channel": True} if per_channel else {}
     if calibration is None:
         _refuse(ctx, options, "goes with --calibration")
+    else:
+        _refuse(ctx, FORM_OPTIONS, "goes with a file that is quantized already, or with a float one")
     if source.endswith(".onnx"):
         _refuse(ctx, MODULE_OPTIONS, "goes with a module; the file has its contract already")
-        spec = _from_file(Path(source), output, calibration, options)
+        spec = _from_file(Path(source), output, calibration, options, form)
     else:
         module, example, axes = resolve(source, inputs)
         if weights is not None:
-            file, key = _split_key(weights)
+            file, key = split_key(weights)
             click.echo(f"loaded {fit_weights(module, file, key)}", err=True)
         contract = {
             "time_axis": time_axis if time_axis is not None else 1 if axes is None else axes,
@@ -79,17 +90,17 @@ def command(
             "rate_hz": rate,
             "meta": dict(_pair(item) for item in meta),
         }
-        spec = _from_module(module, example, output, calibration, contract, options)
+        spec = _from_module(module, example, output, calibration, contract | form, options)
     if as_json:
         click.echo(json.dumps(json.loads(spec.to_json()), indent=2))
 
 
-def _from_file(source: Path, output: Path, calibration: str | None, options: Options) -> StreamSpec:
+def _from_file(source: Path, output: Path, calibration: str | None, options: Options, form: Options) -> StreamSpec:
     if calibration is not None:
         quantized = quantize_model(source, calibration, output, **options)
         click.echo(text(quantized), err=True)
         return quantized.program.spec
-    converted = convert_model(source, output)
+    converted = convert_model(source, output, **form)
     click.echo(converted.report(), err=True)
     return converted.program.spec
 
@@ -113,7 +124,7 @@ def _refuse(ctx: click.Context, names: Iterable[str], why: str) -> None:
             raise click.UsageError(f"{parameter.opts[-1]} {why}", ctx)
 
 
-def _split_key(text: str) -> tuple[str, str | None]:
+def split_key(text: str) -> tuple[str, str | None]:
     """`file:key` at the last colon behind which no path goes on."""
     found = re.match(r"^(.*):([^:/\\]+)$", text)
     if found is None or Path(text).exists():

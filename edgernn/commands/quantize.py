@@ -78,14 +78,14 @@ def text(result: QuantizeResult) -> str:
 
 
 def outputs_text(outputs: Any) -> str:
-    """Differences by output."""
-    rows = [_row(name, item) for name, item in outputs.items()]
-    return table(rows)
+    """Differences by output, or by file and output."""
+    return table([_row(key, item) for key, item in outputs.items()])
 
 
-def _row(name: str, item: Difference) -> dict[str, Any]:
+def _row(key: str | tuple[str, str], item: Difference) -> dict[str, Any]:
+    names = {"output": key} if isinstance(key, str) else {"file": Path(key[0]).name, "output": key[1]}
     return {
-        "output": name,
+        **names,
         "SNR dB": _db(item.snr_db),
         "first tenth": _db(item.first_tenth_db),
         "last tenth": _db(item.last_tenth_db),

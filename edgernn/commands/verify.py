@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,23 +14,49 @@ from edgernn.runtime import load
 
 
 @click.command("verify")
-@click.argument("first", metavar="A[@BACKEND]")
-@click.argument("second", metavar="[B[@BACKEND]]", required=False)
+@click.argument("first", metavar="A[@BACKEND]|SRC")
+@click.argument("others", metavar="[B[@BACKEND]]...", nargs=-1)
 @click.option("--data", metavar="DATA", help="npz, csv, wav, a folder, or pkg.module:iterable.")
+@click.option("--weights", metavar="F[:KEY]", help="Checkpoint of SRC.")
+@click.option("--time-axis", type=int, default=1, show_default=True, help="Position of time in SRC's input.")
 @click.option("--min-snr", type=float, metavar="DB", help="Fail below this SNR.")
 @click.option("--long", "long", type=click.IntRange(min=0), default=0, metavar="N", help="One more stream of N frames.")
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
-def command(first: str, second: str | None, data: str | None, min_snr: float | None, long: int, as_json: bool) -> None:
+def command(
+    first: str,
+    others: tuple[str, ...],
+    data: str | None,
+    weights: str | None,
+    time_axis: int,
+    min_snr: float | None,
+    long: int,
+    as_json: bool,
+) -> None:
     """Check an .ernn file A by itself: its hash, and its test vectors on every instruction set that this CPU can run.
 
-    With B, compare two model files step by step on the same frames of --data; A is the signal of the SNR.
+    With more files, compare each with the first step by step on the same frames of --data; A is the signal of the
+    SNR. In A's place may stand the module that they came from, `package.module:factory` or a .pt2: PyTorch runs the
+    whole sequences then.
     """
-    if (second is None) != (data is None):
-        raise click.UsageError("--data goes with two files")
-    if second is None or data is None:
+    if bool(others) != (data is not None):
+        raise click.UsageError("--data goes with several files")
+    if data is None:
         _alone(first, as_json)
+        return
+    results = _compared(first, others, data, (weights, time_axis), long)
+    if as_json:
+        files = [{"file": name, **_plain(result)} for name, result in results.items()]
+        click.echo(json.dumps({"signal": first, "files": files}, indent=1))
     else:
-        _compared(first, second, data, min_snr, long, as_json)
+        _print(results)
+    for name, result in results.items():
+        for output, item in {**result.outputs, **result.long}.items():
+            if item.drifts or item.stuck:
+                what = f"{item.stuck} units are stuck" if item.stuck else "the last tenth is worse than the first"
+                click.echo(f"warning: `{output}` of {name} drifts: {what}", err=True)
+    for name, result in results.items():
+        if min_snr is not None and result.worst_db < min_snr:
+            raise QuantizeError(f"{result.worst_db:.1f} dB is below {min_snr:g} dB", place=name)
 
 
 def _alone(text: str, as_json: bool) -> None:
@@ -45,33 +73,53 @@ def _alone(text: str, as_json: bool) -> None:
         raise ModelFileError(f"its outputs are not its maker's on {', '.join(wrong)}", place=path)
 
 
-def _compared(first: str, second: str, data: str, min_snr: float | None, long: int, as_json: bool) -> None:
+def _compared(
+    first: str, others: tuple[str, ...], data: str, module: tuple[str | None, int], long: int
+) -> dict[str, Any]:
+    """The comparison of each file with the first, by the names they were given as."""
     try:
-        from edgernn.commands.quantize import outputs_text
         from edgernn.quantize import verify_models
     except ImportError as error:
         raise MissingExtraError(
-            f"`{error.name}` is not installed", place="comparing two files", hint="pip install 'edgernn[export]'"
+            f"`{error.name}` is not installed", place="comparing files", hint="pip install 'edgernn[export]'"
         ) from None
 
-    (a, one), (b, two) = (_split(text) for text in (first, second))
-    result = verify_models(a, b, data, long=long, backends=(one, two))
-    if as_json:
-        parts = {"outputs": result.outputs, "long": result.long}
-        click.echo(
-            json.dumps({key: {n: d.as_dict() for n, d in part.items()} for key, part in parts.items()}, indent=1)
-        )
-    else:
-        click.echo(outputs_text(result.outputs))
-        click.echo(f"over {result.frames} frames")
-        if result.long:
-            click.echo(f"\n{outputs_text(result.long)}\nover one stream of {result.long_frames} frames")
-    for name, item in {**result.outputs, **result.long}.items():
-        if item.drifts or item.stuck:
-            what = f"{item.stuck} units are stuck" if item.stuck else "the last tenth is worse than the first"
-            click.echo(f"warning: `{name}` drifts: {what}", err=True)
-    if min_snr is not None and result.worst_db < min_snr:
-        raise QuantizeError(f"{result.worst_db:.1f} dB is below {min_snr:g} dB", place=second)
+    signal, one = _signal(first, *module)
+    results = {}
+    for text in others:
+        path, backend = _split(text)
+        results[text] = verify_models(signal, path, data, long=long, backends=(one, backend))
+    return results
+
+
+def _signal(text: str, weights: str | None, time_axis: int) -> tuple[Any, str]:
+    """What the first argument names, and its back end."""
+    if not text.endswith(".pt2") and (Path(_split(text)[0]).exists() or ":" not in text):
+        return _split(text)
+    from edgernn.commands.export import split_key
+    from edgernn.export import WholeSequence
+    from edgernn.export.checkpoint import fit_weights
+    from edgernn.export.source import resolve
+
+    module, _, _ = resolve(text, ())
+    if weights is not None:
+        fit_weights(module, *split_key(weights))
+    return WholeSequence(module, time_axis), ""
+
+
+def _print(results: dict[str, Any]) -> None:
+    from edgernn.commands.quantize import outputs_text
+
+    for text, part in (("over {0.frames} frames", "outputs"), ("over one stream of {0.long_frames} frames", "long")):
+        rows = {(file, name): item for file, r in results.items() for name, item in getattr(r, part).items()}
+        if rows:
+            click.echo(outputs_text(rows))
+            click.echo(text.format(next(iter(results.values()))))
+
+
+def _plain(result: Any) -> dict[str, Any]:
+    parts = {"outputs": result.outputs, "long": result.long}
+    return {key: {name: item.as_dict() for name, item in part.items()} for key, part in parts.items()}
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -18,10 +18,14 @@ Direct = Callable[[Any, Any], Array | None]  # x, out
 
 BACKENDS = {
     "engine": "edgernn.runtime.backends.engine",
+    "litert": "edgernn.runtime.backends.litert",
+    "litert-plain": "edgernn.runtime.backends.litert_plain",
     "onnxruntime": "edgernn.runtime.backends.onnxruntime",
     "reference": "edgernn.quantize.backend",  # on hosts only
+    "tflite-runtime": "edgernn.runtime.backends.tflite_runtime",
 }
-SUFFIXES = {".ernn": "engine", ".onnx": "onnxruntime"}
+# those that take a file; the first that is installed runs it
+SUFFIXES = {".ernn": ("engine",), ".onnx": ("onnxruntime",), ".tflite": ("litert", "tflite-runtime")}
 
 
 class Stepper(Protocol):
@@ -87,12 +91,24 @@ def check_ports(kind: str, promised: Iterable[Port], found: Iterable[Port], plac
 def open_engine(path: str, data: bytes, backend: str, threads: int) -> tuple[str, Engine]:
     """The name of the back end for a file, and its bytes `data` loaded by it.
 
-    Raises `ModelFileError` for a suffix or back end that is not known, or a file that the back end refuses.
+    Raises `ModelFileError` for a suffix or back end that is not known, or a file that the back end refuses, and
+    `MissingExtraError` when no back end for the suffix is installed.
     """
-    name = SUFFIXES.get(os.path.splitext(path)[1].lower()) if backend == "auto" else backend
-    if name is None:
+    names = SUFFIXES.get(os.path.splitext(path)[1].lower()) if backend == "auto" else (backend,)
+    if names is None:
         known = ", ".join(sorted(SUFFIXES))
         raise ModelFileError(f"has no suffix that a back end takes ({known})", place=path)
+    missing: MissingExtraError | None = None
+    for name in names:
+        try:
+            return name, _load(name, path, data, threads)
+        except MissingExtraError as error:
+            missing = missing or error
+    assert missing is not None
+    raise missing
+
+
+def _load(name: str, path: str, data: bytes, threads: int) -> Engine:
     if name not in BACKENDS:
         raise ModelFileError(f"no back end is called `{name}`", hint=f"back ends: auto, {', '.join(sorted(BACKENDS))}")
     try:
@@ -102,4 +118,4 @@ def open_engine(path: str, data: bytes, backend: str, threads: int) -> tuple[str
             f"`{error.name}` is not installed", place=f"back end {name}", hint="pip install 'edgernn[export]'"
         ) from error
     engine: Engine = module.load_engine(data, path, threads)
-    return name, engine
+    return engine

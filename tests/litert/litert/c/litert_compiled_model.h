@@ -1,0 +1,1 @@
+#include "litert/c/litert_common.h"
