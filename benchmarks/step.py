@@ -6,7 +6,7 @@ Networks are random, of the shapes in CASES; int8 files are quantized on noise. 
 output is compared with the reference's integers, and each peer's with PyTorch's float network. Every round times each
 candidate once for a batch of steps, one after the other; figures are medians over the rounds, ratios medians of the
 rounds' ratios. `limit` is the fastest loop of products of the network's shapes alone, with the instructions that the
-engine uses; `read` reads the int8 weights once. One thread.
+engine uses; `read` reads the int8 weights once, `read f32` as many floats. One thread.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ ROUNDS = 25
 SAMPLES = {"isolated": 400, "paced": 100, "cold": 60, "prefetched": 60}
 HOP_NS = 10_000_000
 SWEEP = 8 << 20  # bytes: what leaves the core's own caches and stays in the shared one
+FILES = ("float.onnx", "int8.onnx", "int8.ernn", "float.ernn", "hybrid8.tflite")
 GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
 HOW = {"isolated": 0, "paced": 1, "cold": 2, "prefetched": 3}
 
@@ -179,14 +180,15 @@ class Files:
     int8_onnx: Path
     int8: Path
     float32: Path
+    hybrid8: Path
 
 
 def files_of(case: Case) -> Files:
     """Exported, quantized and packed; kept from run to run."""
     folder = BUILD / case.name.replace(" ", "_")
     folder.mkdir(parents=True, exist_ok=True)
-    files = Files(*(folder / name for name in ("float.onnx", "int8.onnx", "int8.ernn", "float.ernn")))
-    if not files.float32.exists():
+    files = Files(*(folder / name for name in FILES))
+    if not all(path.exists() for path in vars(files).values()):
         torch.manual_seed(1)
         random = np.random.default_rng(1)
         export_model(case.make().eval(), torch.randn(1, 24, case.features), files.float_onnx, name="step")
@@ -194,6 +196,7 @@ def files_of(case: Case) -> Files:
         quantize_model(files.float_onnx, data, files.int8_onnx, rounding="plain")
         convert_model(files.int8_onnx, files.int8)
         convert_model(files.float_onnx, files.float32)
+        convert_model(files.float_onnx, files.hybrid8, precision="hybrid8")
     return files
 
 
@@ -234,7 +237,7 @@ def measure(case: Case, native: ctypes.CDLL, quick: bool) -> dict[str, float | s
     python = model.stream()
     if not np.array_equal(model.stream().step(x), reference):
         raise SystemExit(f"{case.name}: the engine differs from the reference")
-    peers = {"ORT f32": Peer(files.float_onnx), "ORT int8": Peer(files.int8_onnx)}
+    peers = {"ORT f32": Peer(files.float_onnx), "ORT int8": Peer(files.int8_onnx), "LiteRT int8": Peer(files.hybrid8)}
     wanted = Peer(files.float_onnx).frames(x)
     for name, peer in peers.items():
         found = snr_db(wanted, peer.frames(x))
@@ -244,6 +247,8 @@ def measure(case: Case, native: ctypes.CDLL, quick: bool) -> dict[str, float | s
     shapes = (Shape * len(case.products))(*(Shape((o + 15) // 16, g, (i + 15) // 16 * 4) for o, g, i in case.products))
     sizes = [s.panels * s.gates * s.quads * 64 for s in shapes]
     weights = aligned(random.integers(-127, 128, sum(sizes) + 64, dtype=np.int8).tobytes())
+    floats = aligned(4 * sum(sizes))
+    floats[:] = 1  # or every page of it is the one page of zeros
     rows = max(s.panels * s.gates * 16 for s in shapes)
     bias, sums = aligned(4 * rows), aligned(4 * rows)
     inputs = aligned(random.integers(-127, 128, 512 + 8 * max(i for _, _, i in case.products), dtype=np.int8).tobytes())
@@ -269,6 +274,7 @@ def measure(case: Case, native: ctypes.CDLL, quick: bool) -> dict[str, float | s
         "engine": lambda: float(native.time_steps(engine.pointer, x.ctypes.data, 4 * case.features, steps)),
         "limit": limit,
         "read": lambda: float(native.time_read(weights.ctypes.data, sum(sizes), steps)),
+        "read f32": lambda: float(native.time_read(floats.ctypes.data, 4 * sum(sizes), max(10, steps // 4))),
         "python": in_python,
         "float32": of_float,
         **{name: lambda peer=peer: peer.time(x, max(5, steps // 20)) for name, peer in peers.items()},
@@ -283,6 +289,7 @@ def measure(case: Case, native: ctypes.CDLL, quick: bool) -> dict[str, float | s
         return float(np.median(np.array(times[a]) / np.array(times[b])))
 
     figures |= {"x limit": ratio("engine", "limit"), "x read": ratio("engine", "read")}
+    figures |= {"f32 x read": ratio("float32", "read f32")}
     figures |= {"call": float(np.median(np.array(times["python"]) - np.array(times["engine"])))}
     figures |= {f"{name} / python": ratio(name, "python") for name in peers}
     sweep = aligned(SWEEP)
@@ -304,14 +311,26 @@ def report(rows: list[dict[str, Any]]) -> str:
     peers = [name.removesuffix(" / python") for name in rows[0] if name.endswith(" / python")]
     first = [["network", "engine", "limit", "**x limit**", "read", "x read"]]
     first[0] += ["isolated (p99)", "paced (p99)", "cold", "prefetched"]
-    second = [["network", "engine in Python", "call adds", "engine float32", *peers, *(f"**{p}: x**" for p in peers)]]
+    second = [
+        [
+            "network",
+            "engine in Python",
+            "call adds",
+            "engine float32",
+            "x its read",
+            *peers,
+            *(f"**{p}: x**" for p in peers),
+        ]
+    ]
     for row in rows:
         cells = [ns(row[key]) for key in ("engine", "limit")]
         cells += [f"{row['x limit']:.2f}", ns(row["read"]), f"{row['x read']:.2f}"]
         cells += [f"{ns(row[key])} ({ns(row[f'{key} p99'])})" for key in ("isolated", "paced")]
         first.append([row["name"], *cells, *(ns(row[key]) for key in ("cold", "prefetched"))])
         ratios = [f"{row[f'{p} / python']:.1f}" for p in peers]
-        second.append([row["name"], *(ns(row[key]) for key in ("python", "call", "float32", *peers)), *ratios])
+        cells = [ns(row[key]) for key in ("python", "call", "float32")]
+        cells += [f"{row['f32 x read']:.2f}", *(ns(row[peer]) for peer in peers)]
+        second.append([row["name"], *cells, *ratios])
     middle = "From Python, one frame a call; `x` is a peer's time over that of the engine:"
     return f"{_markdown(first)}\n\n{middle}\n\n{_markdown(second)}"
 
@@ -353,7 +372,8 @@ INTRODUCTION = """# One step
 Written by `python benchmarks/step.py`, which says what each column is. Engine: through C, back to back. Isolated:
 nothing of a step overlaps the next. Paced: one step every 10 ms, asleep between them. Cold: behind a sweep of 8 MiB,
 the weights in the shared cache; prefetched: the same, `ernn_prefetch` called 50 µs before the step. ORT is onnxruntime,
-one io-binding call a frame; its int8 is our own near form, as onnxruntime quantizes neither GRU nor RNN."""
+one io-binding call a frame; its int8 is our own near form, as onnxruntime quantizes neither GRU nor RNN. LiteRT runs
+our hybrid file (int8 weights, float state), its fastest; litert_step.md has litert-torch's own files beside it."""
 
 
 def cpu() -> str:
