@@ -18,7 +18,7 @@ FUZZ_SECONDS ?= 1500
 SANITIZE := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer -g
 TOOLS := build-essential cmake clang lld llvm libclang-rt-dev qemu-user libsimde-dev
 
-.PHONY: demo test lint fuzz fuzz-engine system-tools int8 tflite docs clean
+.PHONY: demo test lint fuzz fuzz-engine system-tools int8 tflite support docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/keyword_spotting.py demo --out build/demo
@@ -56,6 +56,13 @@ tflite: $(VENV)/installed $(LINKS) build/tflite-runtime/installed build/litert-t
 	PYTHONPATH=build/links build/litert-torch/bin/python benchmarks/litert_torch_files.py build/litert-torch/files
 	$(BIN)/python benchmarks/tflite.py --old build/tflite-runtime/bin/python --peers build/litert-torch/files
 	$(BIN)/python benchmarks/litert_step.py build/litert-torch/files
+
+# docs/support.md from what the tests find
+support: $(VENV)/installed
+	rm -rf build/support
+	EDGERNN_SUPPORT=build/support $(BIN)/python -m pytest -q -n 2 --dist loadgroup tests/test_families.py tests/test_quantize.py \
+		tests/test_refusals.py -k "(test_contract or (test_quantize and test_families) or users_bring) and not spellings"
+	PYTHONPATH=tests $(BIN)/python tests/support.py build/support
 
 docs: $(VENV)/installed
 	$(BIN)/python benchmarks/torch_onnx_export.py

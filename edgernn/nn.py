@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["LogMel", "Recurrent"]
+__all__ = ["LogMel", "Recurrent", "lookahead"]
 
 
 class Recurrent(nn.Module):
     """Runs a custom cell over time, and lets it export as a streaming layer.
 
-    The cell is a module with `forward(x_t, *state) -> (y_t, *state)` for one frame `x_t` `[batch, …]`, and
-    `initial_state(batch) -> tuple of tensors [batch, …]`. The layer takes x `[batch, time, …]` and gives y
-    `[batch, time, …]`; every sequence starts from the initial state. In eager mode it is a Python loop; under
+    The cell is a module with `step(x_t, *state) -> (y_t, *state)`, or `forward` in its place, for one frame `x_t`
+    `[batch, …]`, and `initial_state(batch) -> tuple of tensors [batch, …]`. The layer takes x `[batch, time, …]` and
+    gives y `[batch, time, …]`; every sequence starts from the initial state. In eager mode it is a Python loop; under
     `torch.export` it is one `scan` node, which `edgernn.export` turns into the operations of a step.
     """
 
@@ -26,26 +30,81 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x `[batch, time, …]` to y `[batch, time, …]`."""
-        state = self.cell.initial_state(x.shape[0])  # type: ignore[operator]
         if torch.compiler.is_exporting():
-            return self._scan(x, state)
-        rows = []
+            return scan_over_time(self.cell, x)
+        step, state, rows = _step_of(self.cell), self.cell.initial_state(x.shape[0]), []  # type: ignore[operator]
         for frame in x.unbind(1):
-            y, *state = self.cell(frame, *state)
+            y, *state = step(frame, *state)
             rows.append(y)
         return torch.stack(rows, 1)
 
-    def _scan(self, x: Tensor, state: tuple[Tensor, ...]) -> Tensor:
-        from torch._higher_order_ops.scan import scan
 
-        def advance(carried: list[Tensor], frame: Tensor) -> tuple[list[Tensor], Tensor]:
-            y, *new = self.cell(frame, *carried)
-            # scan's outputs must not share memory with each other or with its inputs
-            return [item.clone() for item in new], y.clone()
+def _step_of(cell: nn.Module) -> Callable[..., Any]:
+    return getattr(cell, "step", cell)
 
-        _, rows = scan(advance, list(state), x.movedim(1, 0))
-        y: Tensor = rows.movedim(0, 1)
-        return y
+
+def scan_over_time(cell: nn.Module, x: Tensor) -> Tensor:
+    """What `Recurrent` and a module with a `step` of its own are under `torch.export`: one `scan` node."""
+    from torch._higher_order_ops.scan import scan
+
+    def advance(carried: list[Tensor], frame: Tensor) -> tuple[list[Tensor], Tensor]:
+        y, *new = _step_of(cell)(frame, *carried)
+        # scan's outputs must not share memory with each other or with its inputs
+        return [item.clone() for item in new], y.clone()
+
+    _, rows = scan(advance, list(cell.initial_state(x.shape[0])), x.movedim(1, 0))  # type: ignore[operator]
+    y: Tensor = rows.movedim(0, 1)
+    return y
+
+
+@contextmanager
+def lookahead(module: nn.Module, layers: Mapping[str, tuple[int, int]]) -> Iterator[None]:
+    """Within the `with`, bidirectional layers of `module` see little of the future (Zhang et al. 2016).
+
+    `layers` gives (frames, block) for the path of each such layer. Time is cut into blocks; the backward half of each
+    layer of the stack runs over a block and so many `frames` behind it, from zeros, and its results are the block's. So
+    every frame sees `frames` of the future, or up to `block - 1` more; behind the end they are zeros. The forward half
+    is as ever; the final state is not given (zeros). An export with `lookahead` is proved against this; it trains, too.
+    """
+    patched = [(item, layers[name]) for name, item in module.named_modules() if name in layers]
+    for item, (frames, block) in patched:
+        item.forward = partial(_with_lookahead, item, frames, block)
+    try:
+        yield
+    finally:
+        for item, _ in patched:
+            del item.forward
+
+
+def _with_lookahead(
+    layer: nn.RNNBase, frames: int, block: int, x: Tensor, state: Any = None
+) -> tuple[Tensor, Tensor | tuple[Tensor, Tensor]]:
+    x = x if layer.batch_first else x.transpose(0, 1)
+    batch, length, _ = x.shape
+    starts = (state if isinstance(state, tuple) else (state,)) if state is not None else ()
+    for index in range(layer.num_layers):
+        forward = _one_way(layer, f"l{index}", x, [item[2 * index : 2 * index + 1] for item in starts])
+        blocks = functional.pad(x, (0, 0, 0, frames + block - 1)).unfold(1, frames + block, block)
+        count = blocks.shape[1]
+        reversed_ = blocks.permute(0, 1, 3, 2).flatten(0, 1).flip(1)
+        backward = _one_way(layer, f"l{index}_reverse", reversed_, []).flip(1)[:, :block]
+        x = torch.cat([forward, backward.reshape(batch, count * block, -1)[:, :length]], -1)
+    y = x if layer.batch_first else x.transpose(0, 1)
+    last = y.new_zeros(2 * layer.num_layers, batch, layer.proj_size or layer.hidden_size)
+    cell = y.new_zeros(2 * layer.num_layers, batch, layer.hidden_size)
+    return y, (last, cell) if layer.mode == "LSTM" else last
+
+
+def _one_way(layer: nn.RNNBase, suffix: str, x: Tensor, state: list[Tensor]) -> Tensor:
+    """One layer of the stack in one direction; x `[batch, time, features]`."""
+    names = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if layer.bias else ()))
+    weights = [getattr(layer, f"{name}_{suffix}") for name in names]
+    zeros = x.new_zeros(1, x.shape[0], layer.hidden_size)
+    options = (layer.bias, 1, 0.0, False, False, True)
+    if layer.mode == "LSTM":
+        return torch.lstm(x, state or [zeros, zeros], weights, *options)[0]
+    run = {"GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}[layer.mode]
+    return run(x, state[0] if state else zeros, weights, *options)[0]
 
 
 class LogMel(nn.Module):

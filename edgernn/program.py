@@ -11,7 +11,7 @@ import dataclasses
 import math
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from edgernn.spec import StreamSpec
 
 Array = npt.NDArray[Any]
+LOWEST = float(np.finfo(np.float32).min)  # in the place of minus infinity, which is no number of a contract
 Operand = Annotated[str, "operand"]  # name of a value or parameter; "" where an optional operand is absent
 Operands = Annotated[tuple[str, ...], "operands"]  # any number of them; only as an op's one operand field
 
@@ -28,13 +29,52 @@ Operands = Annotated[tuple[str, ...], "operands"]  # any number of them; only as
 class Timing:
     """How the frames of a value lie in time, counted against the input's frames.
 
-    Stream frame `j` is whole-sequence frame `j - delay`; `T` input frames have `(T + offset) // period` frames.
+    Stream frame `j` is whole-sequence frame `j - delay`. Frames come in groups, `group` of them for `period` input
+    frames: `T` input frames have `(T + offset) // period * group + extra`. A group of one has nothing `extra`.
     """
 
-    period: int = 1  # input frames per frame
+    period: int = 1  # input frames per group
     offset: int = 0
     delay: int = 0  # frames
     receptive_field: int | None = 1  # input frames; None: all since reset
+    group: int = 1
+    extra: int = 0
+
+    def length(self, frames: int) -> int:
+        """Frames of a sequence of so many input frames."""
+        return (frames + self.offset) // self.period * self.group + self.extra
+
+    def input_frames(self, frames: int) -> int:
+        """Input frames that so many frames take, rounded up."""
+        return -(-frames * self.period // self.group)
+
+    def longer(self, frames: int) -> Timing:
+        """With so many frames more in each sequence."""
+        if self.group == 1:
+            return replace(self, offset=self.offset + frames * self.period)
+        return replace(self, extra=self.extra + frames)
+
+    def slower(self, stride: int) -> Timing:
+        """One frame for every `stride`; the delay is left to the caller.
+
+        Raises `ValueError` where groups and strides do not divide each other.
+        """
+        if self.group % stride == 0:
+            made = replace(self, group=self.group // stride, extra=self.extra // stride)
+            return made if made.group > 1 else replace(made, extra=0).longer(made.extra)
+        if stride % self.group:
+            raise ValueError(f"groups of {self.group} frames and a stride of {stride}")
+        offset = self.offset + self.extra // self.group * self.period
+        return replace(self, period=self.period * stride // self.group, offset=offset, group=1, extra=0)
+
+    def faster(self, factor: int) -> Timing:
+        """`factor` frames for each; the delay is left to the caller."""
+        return replace(self, group=self.group * factor, extra=self.extra * factor)
+
+    def widened(self, frames: int) -> Timing:
+        """With a receptive field of so many of its frames more."""
+        field = self.receptive_field
+        return replace(self, receptive_field=None if field is None else field + self.input_frames(frames))
 
 
 @dataclass(frozen=True, slots=True)

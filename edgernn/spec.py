@@ -2,7 +2,8 @@
 
 A streaming model is a step function `(frames, state) -> (frames, state')`. A frame is one index of an input's time
 axis. `hop` frames go in per step. Stream frame `j` of an output, counted from reset, is frame `j - delay` of the
-whole-sequence run; a sequence of `T` input frames has `(T + offset) // period` frames at an output.
+whole-sequence run. An output has `group` frames for `period` input frames; a sequence of `T` input frames has
+`(T + offset) // period * group + extra` of them.
 """
 
 # without `from __future__ import annotations`: a contract is read by its fields' types
@@ -24,6 +25,7 @@ from edgernn.errors import SpecError
 
 SPEC_VERSION = 1
 SPEC_KEY = "edgernn.spec"
+STREAM, OFFLINE = "stream", "offline"  # modes; the others are `window:N` and `window:N/SLIDE`
 DTYPES = ("float32", "int64", "int32", "bool", "uint8", "int8", "int16")
 
 
@@ -57,8 +59,10 @@ class OutputSpec:
     shape: tuple[int, ...]  # tensor in the file; shape[0] == frames per step
     batch_axis: int | None
     time_axis: int = 0
-    period: int = 1  # input frames per output frame
-    offset: int = 0  # a sequence of T input frames has (T + offset) // period output frames
+    period: int = 1  # input frames per `group` output frames
+    offset: int = 0
+    group: int = 1
+    extra: int = 0  # a sequence of T input frames has (T + offset) // period * group + extra output frames
     delay: int = 0  # output frames
     receptive_field: int | None = None  # input frames that one output frame depends on; None: all since reset
     newest: bool = False  # the module returned only its newest frame; the stream has one per step
@@ -71,7 +75,13 @@ class OutputSpec:
 
     def length(self, frames: int) -> int:
         """Frames that a whole-sequence run over `frames` input frames has at this output."""
-        return max(0, (frames + self.offset) // self.period)
+        groups = (frames + self.offset) // self.period
+        return max(0, groups * self.group + self.extra) if groups > 0 else 0
+
+    @property
+    def input_delay(self) -> int:
+        """The delay in input frames, rounded up."""
+        return -(-self.delay * self.period // self.group)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +121,11 @@ class StreamSpec:
     states: tuple[StateSpec, ...]
     hop: int  # input frames per step
     delay: int  # largest delay of an output, in its frames
-    latency: int  # input frames: largest delay * period + hop - 1
+    latency: int  # input frames: the largest delay in input frames, + hop - 1
     receptive_field: int | None  # input frames; None: all since reset
-    mode: str = "stream"
+    mode: str = STREAM
+    train_length: int | None = None  # input frames of the sequences it was trained on, where the user told
+    warmup: int | None = None  # input frames from reset until within 40 dB of a long-running stream; None: never seen
     # int64 scalar input, or None: input frames from the start of this step to the end of the sequence; LEFT_UNKNOWN
     # while the end is not known. It falls by `hop` with each step after the end was announced.
     frames_left: str | None = None
@@ -217,6 +229,8 @@ def _validate(spec: StreamSpec, place: str) -> None:
             raise SpecError(f"the streaming contract is inconsistent: {text}", place=place)
 
     require(spec.hop >= 1, "`hop` is below 1")
+    require(spec.train_length is None or spec.train_length >= 1, "`train_length` is below 1")
+    require(spec.warmup is None or spec.warmup >= 0, "`warmup` is below 0")
     require(bool(spec.inputs) and bool(spec.outputs), "no inputs or no outputs")
     ports: tuple[InputSpec | OutputSpec, ...] = (*spec.inputs, *spec.outputs)
     for port in ports:
@@ -228,8 +242,9 @@ def _validate(spec: StreamSpec, place: str) -> None:
     for source in spec.inputs:
         require(source.hop == spec.hop == source.shape[0], f"hop of `{source.name}`")
     for output in spec.outputs:
-        require(output.period >= 1 and output.delay >= 0, f"period or delay of `{output.name}`")
-        require(output.shape[0] * output.period == spec.hop, f"frames per step of `{output.name}`")
+        require(min(output.period, output.group) >= 1 and output.delay >= 0, f"period or delay of `{output.name}`")
+        steady = output.shape[0] * output.period == spec.hop * output.group and spec.hop % output.period == 0
+        require(steady, f"frames per step of `{output.name}`")
     for state in spec.states:
         require(state.dtype in DTYPES, f"dtype {state.dtype!r} of `{state.input}`")
         require(all(size >= 0 for size in state.shape), f"shape of `{state.input}`")

@@ -3,6 +3,7 @@
 from edgernn.export.api import ExportResult, export_model
 from edgernn.export.formats import ConvertResult, check_path, convert_model, encode, write_model
 from edgernn.export.onnx_in import parse_program, read_program
+from edgernn.export.plan import Plan, plan_export
 from edgernn.export.proof import Proof
 from edgernn.export.summary import summarize
 from edgernn.export.to_onnx import to_onnx
@@ -11,6 +12,7 @@ from edgernn.export.whole import WholeSequence
 __all__ = [
     "ConvertResult",
     "ExportResult",
+    "Plan",
     "Proof",
     "WholeSequence",
     "check_path",
@@ -18,6 +20,7 @@ __all__ = [
     "encode",
     "export_model",
     "parse_program",
+    "plan_export",
     "read_program",
     "summarize",
     "to_onnx",

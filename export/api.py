@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,15 @@ from torch import nn
 from edgernn.export.capture import capture, describe
 from edgernn.export.formats import check_path, check_vectors, encode
 from edgernn.export.likeness import check_likeness
+from edgernn.export.modes import parse_modes
 from edgernn.export.proof import Proof, prove
 from edgernn.export.translate import Label, translate
+from edgernn.export.warmup import measure_warmup
+from edgernn.export.windows import translate_windows
 from edgernn.files import draft
+from edgernn.nn import lookahead as look_ahead
 from edgernn.program import Program
+from edgernn.spec import STREAM
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,9 @@ def export_model(
     labels: Sequence[str] = (),
     rate_hz: float | None = None,
     meta: Mapping[str, str] | None = None,
+    train_length: int | None = None,
+    mode: str = STREAM,
+    lookahead: str | int | None = None,
     **options: Any,
 ) -> ExportResult:
     """Write `module` as a streaming model file, by its suffix, and prove that it does what the module does.
@@ -61,39 +70,61 @@ def export_model(
     `example` is a tensor, or a tuple of them, as `module(*example)` takes: float32 or integers, a few dozen frames
     or more, one sequence (of a batch only the first). `time_axis` is the position of time in every input, or one
     entry per input; an input without frames (None) is the initial state of a recurrent layer. `rate_hz` is the rate
-    of the input's frames; it, `name`, `model_version`, `labels` and `meta` go into the contract. `options` are those
-    of `convert_model`; the proof is then of the file without them.
+    of the input's frames, `train_length` how many of them the sequences had that the module was trained on; both,
+    `name`, `model_version`, `labels` and `meta` go into the contract. `options` are those of `convert_model`; the
+    proof is then of the file without them.
+
+    `mode` is `stream`; `window:N` or `window:N/SLIDE`, where the module sees N frames as a whole and starts anew with
+    each window; or `offline`, one window as long as the example. With `lookahead` (frames of the layer, `16`; with
+    the size of a block, `16/4`; or a time, `320ms`), bidirectional layers run their backward half over so much of the
+    future only (`edgernn.nn.lookahead` has the definition). docs/streaming.md has more of both.
 
     Raises `UnsupportedError` with module path, operation and remedy for what cannot stream, `ProofError` when the
     stream differs from the module, `ExportError` for anything else. No file is left then.
     """
     path = Path(path)
     check_path(path, options)
-    training = [item for item in module.modules() if item.training]
-    module.eval()
-    try:
-        source = describe(module, _first_sequence(example, time_axis), time_axis)
-        captured = capture(source)
+    with in_eval_mode(module):
+        source = describe(module, one_sequence(example, time_axis), time_axis)
+        window, ahead = parse_modes(mode, lookahead, source.length, rate_hz)
         label = Label(
             name=name or path.name.split(".")[0],
             model_version=model_version,
             labels=labels,
             rate_hz=rate_hz,
             meta=meta or {},
+            train_length=train_length,
         )
-        program, places = translate(captured, label)
-        return _write(program, path, lambda file: prove(source, file, places), options)
+        if window is not None:
+            program, windowed, places = translate_windows(source, window, label)
+            return _write(program, path, lambda file: (prove(windowed, file, places), program.spec.warmup), options)
+        program, places, looked = translate(capture(source), label, ahead)
+        with look_ahead(module, looked):
+            return _write(
+                program, path, lambda file: (prove(source, file, places), measure_warmup(source, file)), options
+            )
+
+
+@contextmanager
+def in_eval_mode(module: nn.Module) -> Iterator[None]:
+    """`module` in eval mode within the block, and as it was behind it."""
+    training = [item for item in module.modules() if item.training]
+    module.eval()
+    try:
+        yield
     finally:
         for item in training:
             item.training = True
 
 
-def _write(program: Program, path: Path, check: Callable[[Path], Proof], options: Mapping[str, Any]) -> ExportResult:
-    """Write, prove what was written, write again with the proof in it, and only then give the file its name."""
+def _write(
+    program: Program, path: Path, check: Callable[[Path], tuple[Proof, int | None]], options: Mapping[str, Any]
+) -> ExportResult:
+    """Write, prove what was written, write again with what was found, and only then give the file its name."""
     with draft(path) as file:
         file.write_bytes(encode(program, path))
-        proof = check(file)
-        proved = replace(program, spec=replace(program.spec, proof=proof.as_dict()))
+        proof, warmup = check(file)
+        proved = replace(program, spec=replace(program.spec, proof=proof.as_dict(), warmup=warmup))
         file.write_bytes(encode(proved, path, **options))
         check_vectors(file)
         if options:
@@ -101,7 +132,7 @@ def _write(program: Program, path: Path, check: Callable[[Path], Proof], options
     return ExportResult(path, proved, proof)
 
 
-def _first_sequence(
+def one_sequence(
     example: torch.Tensor | Sequence[torch.Tensor], time_axis: int | Sequence[int | None]
 ) -> torch.Tensor | Sequence[torch.Tensor]:
     """The example with one sequence of its batch, where time is behind a batch axis."""

@@ -7,11 +7,14 @@ graphs are compared node by node. A graph that itself changes with the length is
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,9 +22,21 @@ from torch import fx, nn
 from torch.export.graph_signature import InputKind, OutputKind
 
 from edgernn.errors import ExportError, UnsupportedError
+from edgernn.export.faults import failed_module, first_line, most_repeated, refuse_packed
+from edgernn.export.nodes import op_name
+from edgernn.nn import Recurrent, scan_over_time
 
 Shape = tuple[int, ...]
 LOOP_HINT = "wrap the cell as `edgernn.nn.Recurrent(cell)`, or use nn.RNN, nn.GRU or nn.LSTM"
+# what makes more frames than it takes
+FASTER = (
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "istft",
+    "repeat_interleave",
+    "upsample_nearest1d",
+    "upsample_nearest2d",
+)
 _FLOATS = (torch.float32,)
 _INTEGERS = (torch.int64, torch.int32)
 
@@ -72,6 +87,7 @@ class Captured:
     inputs: dict[str, int]  # placeholder name → position in the flattened example
     outputs: tuple[tuple[str, fx.Node], ...]  # name → node, in the order the module returns them
     second: dict[str, fx.Node]  # node name at the first length → its twin at the second
+    odd: dict[str, Any]  # node name → shapes one frame beyond the first length; empty where it needs no look
 
     def shape(self, node: fx.Node) -> Any:
         """Shape (or list of shapes) of a node at the first length."""
@@ -80,6 +96,15 @@ class Captured:
     def twin_shape(self, node: fx.Node) -> Any:
         """Shape (or list of shapes) of a node at the second length."""
         return _shape(self.second[node.name].meta.get("val"))
+
+    def lengths_of(self, node: fx.Node, axis: int) -> dict[int, int]:
+        """Elements of an axis of a node's result, by the length of the sequence; of all lengths that were captured."""
+        found = {self.lengths[0]: self.shape(node)[axis]}
+        if node.name in self.second and node.graph is self.graphs[0]:
+            found[self.lengths[1]] = self.twin_shape(node)[axis]
+            if node.name in self.odd:
+                found[self.lengths[0] + 1] = self.odd[node.name][axis]
+        return found
 
     def period(self, before: int, after: int) -> Fraction:
         """Input frames per frame of a value with these lengths at the two captured lengths."""
@@ -90,9 +115,12 @@ def describe(module: nn.Module, example: Any, time_axis: int | Sequence[int | No
     """Find the timed inputs among the example's tensors.
 
     `example` is a tensor or a tuple of them, as `module(*example)` takes. `time_axis` is the position of time in
-    every input, or one entry per input (None for one without frames, such as an initial state). Raises `ExportError`
+    every input, or one entry per input (None for one without frames, such as an initial state). A module with a
+    `step` and no `forward` is a cell, as `Recurrent` takes them. Raises `ExportError`
     for inputs that are no float32 or integer tensors, or that disagree on their length.
     """
+    if type(module).forward is nn.Module.forward and hasattr(module, "step"):
+        module = Recurrent(module)  # a cell alone
     tensors = (example,) if isinstance(example, torch.Tensor) else tuple(example)
     names = _argument_names(module, len(tensors))
     for name, tensor in zip(names, tensors, strict=True):
@@ -123,14 +151,16 @@ def describe(module: nn.Module, example: Any, time_axis: int | Sequence[int | No
     return Source(module, tensors, tuple(timed))
 
 
-def capture(source: Source) -> Captured:
+def capture(source: Source, bound: int | None = None) -> Captured:
     """Capture `source` at its example's length and at one that is two hops longer.
+
+    `bound` is a multiple of the hop, where it is known beforehand.
 
     Raises `ExportError` when `torch.export` fails and `UnsupportedError` when the graph changes with the length.
     """
     first = source.length
     short = _export(source, first)
-    second = first + 2 * _stride_bound(short.graph, first)
+    second = first + 2 * (bound or _stride_bound(short.graph, first))
     long = _export(source, second)
     twins = _pair(short.graph, long.graph, first, second)
     constants, targets, inputs = {}, {}, {}
@@ -154,6 +184,7 @@ def capture(source: Source) -> Captured:
         inputs=inputs,
         outputs=_outputs(short),
         second=twins,
+        odd=_odd_shapes(source, short.graph),
     )
 
 
@@ -172,57 +203,78 @@ def quietly(call: Callable[[], Any]) -> Any:
 def _export(source: Source, length: int) -> torch.export.ExportedProgram:
     example = source.example_of(length)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _scanning(source.module), _without_trace():
             return quietly(lambda: torch.export.export(source.module, example, strict=False))  # type: ignore[no-any-return]
     except Exception as error:
+        refuse_packed(source.module, error)
         raise ExportError(
-            f"`torch.export` failed at {length} frames: {_first_line(error)}", hint=_export_hint(str(error))
+            f"`torch.export` failed at {length} frames: {first_line(error)}",
+            place=failed_module(source.module, error),
+            hint=_export_hint(str(error)),
         ) from error
 
 
+@contextmanager
+def _without_trace() -> Iterator[None]:
+    """torch writes a failure's whole trace to its log, beside the exception that says the same."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+@contextmanager
+def _scanning(module: nn.Module) -> Iterator[None]:
+    """Modules that say how one frame goes, `step(x, *state)`, are captured by that, not by their loop over time."""
+    inside = {id(item.cell) for item in module.modules() if isinstance(item, Recurrent)}
+    stepping = [
+        item
+        for item in module.modules()
+        if callable(getattr(item, "step", None)) and hasattr(item, "initial_state") and id(item) not in inside
+    ]
+    for item in stepping:
+        item.forward = partial(scan_over_time, item)
+    try:
+        yield
+    finally:
+        for item in stepping:
+            del item.forward
+
+
 def _export_hint(message: str) -> str:
-    if "PackedSequence" in message or ("FakeTensor" in message and "zeros()" in message):
-        return "export the model without pack_padded_sequence: a stream has no padding"
     if "data-dependent" in message or "Could not guard" in message:
         return "the forward branches on values; make it the same operations for every input"
     return "the module must run under torch.export; check `torch.export.export(module, example, strict=False)`"
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return f"{type(error).__name__}: {lines[0]}"
-
-
 def _pair(short: fx.Graph, long: fx.Graph, first: int, second: int) -> dict[str, fx.Node]:
     a, b = list(short.nodes), list(long.nodes)
     if len(a) != len(b) or any(x.target != y.target and x.op == "call_function" for x, y in zip(a, b, strict=False)):
-        place = next((module_path(x) for x, y in zip(a, b, strict=False) if x.target != y.target), "")
+        place, cell = most_repeated(a, b)
         raise UnsupportedError(
             f"the graph changes with the length ({len(a)} nodes at {first} frames, {len(b)} at {second}):"
             " a Python loop over time",
             place=place,
-            hint=LOOP_HINT,
+            hint=f"use `nn.{cell}` in the place of `nn.{cell}Cell`: its weights are the same" if cell else LOOP_HINT,
         )
     return {x.name: y for x, y in zip(a, b, strict=True)}
 
 
-def module_path(node: fx.Node) -> str:
-    """Path of the innermost module a node comes from, "" for the outermost."""
-    stack = node.meta.get("nn_module_stack") or {}
-    entry = list(stack.values())[-1] if stack else ("",)
-    return str(entry[0])
-
-
-def op_name(node: fx.Node) -> str:
-    """The operation of a node, as `conv1d.default`."""
-    target = str(node.target)
-    return (
-        target.removeprefix("aten.") if not callable(node.target) or target.startswith("aten.") else _name(node.target)
-    )
-
-
-def _name(target: Any) -> str:
-    return str(getattr(target, "__name__", target))
+def _odd_shapes(source: Source, graph: fx.Graph) -> dict[str, Any]:
+    """Shapes at a length that is no multiple of a stride: only there does it show what a module cuts to fit."""
+    if not any(op_name(node).split(".")[0] in FASTER for node in graph.nodes):
+        return {}
+    try:
+        with torch.no_grad():
+            quietly(lambda: source.module(*source.example_of(source.length + 1)))
+    except RuntimeError:  # its branches fit at whole hops only
+        return {}
+    other = _export(source, source.length + 1).graph
+    if len(other.nodes) != len(graph.nodes):
+        return {}
+    return {node.name: _shape(twin.meta.get("val")) for node, twin in zip(graph.nodes, other.nodes, strict=True)}
 
 
 def _stride_bound(graph: fx.Graph, length: int) -> int:
@@ -233,6 +285,9 @@ def _stride_bound(graph: fx.Graph, length: int) -> int:
         if name in ("conv1d", "conv2d"):
             stride = node.args[3] if len(node.args) > 3 else 1
             bound *= math.prod(stride) if isinstance(stride, (list, tuple)) else int(stride)
+        elif name in ("max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d"):
+            sizes = node.args[2] if len(node.args) > 2 and node.args[2] else node.args[1]
+            bound *= math.prod(sizes) if isinstance(sizes, (list, tuple)) else int(sizes)
         elif name == "stft":
             bound *= int(node.args[2] or node.args[1] // 4)
         elif name in ("view", "reshape", "unflatten"):

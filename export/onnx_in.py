@@ -109,6 +109,6 @@ def _value(info: onnx.ValueInfoProto) -> Value:
     props = {item.key: item.value for item in info.metadata_props}
     timing = None
     if TIMING_KEY in props:
-        period, offset, delay, field = props[TIMING_KEY].split(" ")
-        timing = Timing(int(period), int(offset), int(delay), None if field == "all" else int(field))
+        period, offset, delay, field, *rest = props[TIMING_KEY].split(" ")
+        timing = Timing(int(period), int(offset), int(delay), None if field == "all" else int(field), *map(int, rest))
     return Value(info.name, _DTYPES[tensor.elem_type], shape, timing)

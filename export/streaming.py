@@ -9,6 +9,8 @@ stride `s` behind `before` padded frames reads input frames `i*s - before` to `i
 them arrives as stream frame `+ delay_in`. Of each step's groups of `s` frames, output stream frame `j` may look at
 frames up to `j*s + phase`, `0 <= phase < s`. So `delay * s + phase = span - 1 - before + delay_in` with the smallest
 delay that is not negative.
+
+A window behind which `s` frames leave for each one is a window of stride 1, and its frames are taken apart (`spread`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, cast
 
 import numpy as np
@@ -26,8 +29,11 @@ from torch import fx
 from edgernn import ops
 from edgernn.errors import ExportError, UnsupportedError
 from edgernn.export.builder import Builder
-from edgernn.export.capture import Captured, module_path, op_name
-from edgernn.export.rules import find_rule
+from edgernn.export.capture import Captured
+from edgernn.export.in_place import out_of_place, refuse_shared
+from edgernn.export.modes import Lookahead
+from edgernn.export.nodes import bidirectional_over, module_path, op_name
+from edgernn.export.rules import find_rule, knows_complex
 from edgernn.export.symbols import Const, FinalState, Pad, Shape, StateInput, Symbol, Timed, frame_shape
 from edgernn.program import Array, Op, Timing, Value
 
@@ -52,8 +58,16 @@ class Window:
 class Translator:
     """Walks the captured graph; `env` maps its nodes to symbols."""
 
-    def __init__(self, captured: Captured, hop: int, reserved: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        captured: Captured,
+        hop: int,
+        reserved: frozenset[str] = frozenset(),
+        lookahead: Lookahead | None = None,
+    ) -> None:
         self.captured = captured
+        self.lookahead = lookahead
+        self.looked: dict[str, tuple[int, int]] = {}  # layer's path → its frames of the future and of a block
         self.hop = hop
         self.builder = Builder(reserved)
         self.builder.values[LEFT] = Value(LEFT, "int64", ())
@@ -63,12 +77,14 @@ class Translator:
         self._crowd = _nodes_per_path(captured.graphs[0])
         self._validities: dict[tuple[Any, ...], str] = {}
         self._delayed: dict[tuple[str, int], Timed] = {}
+        self._timings: dict[Timing, None] = {}  # lengths that values of the module have, in order
 
     # --- the graph -------------------------------------------------------------------------------------------
 
     def input(self, name: str, shape: Shape, axis: int, dtype: str) -> Timed:
         """Declare a timed input of the program, `[hop, …]`."""
         timing = Timing()
+        self._timings.setdefault(replace(timing, receptive_field=None))
         self.builder.values[name] = Value(name, dtype, (self.hop, *frame_shape(shape, axis)), timing)
         return Timed(name, shape, axis, timing)
 
@@ -77,6 +93,8 @@ class Translator:
         for node in graph.nodes:
             if node.op == "call_function":
                 self.env[node] = self._translate(node)
+                if out_of_place(op_name(node)) is not None and isinstance(node.args[0], fx.Node):
+                    self.env[node.args[0]] = self.env[node]
             elif node.op == "get_attr":
                 held = operator.attrgetter(str(node.target))(root)
                 self.env[node] = Const(held, str(node.target)) if isinstance(held, torch.Tensor) else held
@@ -88,6 +106,17 @@ class Translator:
     def shape(self, node: fx.Node) -> Any:
         """Shape (or shapes) of a node for the whole sequence at the first length."""
         return self.captured.shape(node)
+
+    def mixed(self, node: fx.Node, x: Timed, shape: Shape, axis: int) -> Timed:
+        """A reshape that puts frames and features into one axis."""
+        raise UnsupportedError(
+            "mixes frames with features",
+            hint="reshape each frame's own axes only, or fold k frames: x.view(1, T // k, -1)",
+        )
+
+    def result_of(self, place: int, symbol: Timed) -> Timed:
+        """What the stream gives for the module's result at `place`."""
+        return symbol
 
     def axis(self, node: fx.Node, index: int | None = None) -> int | None:
         """Time axis of a node's result (of result `index`): where its shapes at the two lengths differ."""
@@ -112,7 +141,12 @@ class Translator:
         name = op_name(node)
         if name.startswith("_assert"):
             return None
+        functional = None if find_rule(name) else out_of_place(name)
+        self._refuse_square(node)
         try:
+            if functional is not None:
+                refuse_shared(node)
+                name = functional
             if not timed and not self._length_dependent(node):
                 return self._fold(node, args, kwargs)
             self._refuse_state_inputs(symbols, name)
@@ -122,6 +156,8 @@ class Translator:
                     "has no streaming rule yet",
                     hint="write it with other operations, or as a cell with a state: `edgernn.nn.Recurrent(cell)`",
                 )
+            if not knows_complex(name) and any(isinstance(item, Timed) and item.complex for item in symbols):
+                raise UnsupportedError("takes a complex value", hint="take `abs()` or `torch.view_as_real` of it first")
             if name not in SEES_STATES:
                 args, kwargs = _map((args, kwargs), lambda x: self.stacked(x) if isinstance(x, FinalState) else x)
             return rule(self, node, *args, **kwargs)
@@ -146,7 +182,7 @@ class Translator:
         states = [item for item in _flatten((args, kwargs)) if isinstance(item, StateInput)]
 
         def tensor(item: Any) -> Any:
-            return item.tensor if isinstance(item, Const) else item
+            return item.tensor.clone() if isinstance(item, Const) else item  # which may be changed in place
 
         with torch.no_grad():
             value = node.target(*_map(args, tensor), **_map(kwargs, tensor))
@@ -156,6 +192,12 @@ class Translator:
             return kind(item, self.name(node)) if isinstance(item, torch.Tensor) else item
 
         return _map(value, const)
+
+    def _refuse_square(self, node: fx.Node) -> None:
+        """Refuse what has time on two axes."""
+        if node.name in self.captured.second and node.graph is self.captured.graphs[0]:
+            for first, second in _pairs(self.captured.shape(node), self.captured.twin_shape(node)):
+                time_axis(first, second, node)
 
     def _refuse_state_inputs(self, symbols: Sequence[Symbol], name: str) -> None:
         if name.split(".")[0] in STATEFUL:
@@ -175,27 +217,55 @@ class Translator:
 
     def frames(self, timing: Timing) -> int:
         """Frames per step of a value."""
-        return self.hop // timing.period
+        return self.hop // timing.period * timing.group
 
     def result(self, node: fx.Node, value: str, like: Timed, *, timing: Timing | None = None) -> Timed:
         """The symbol of a node whose value has been made; checks it against the shapes PyTorch gave."""
         shape, axis = self.shape(node), self.axis(node)
-        return self.symbol(value, shape, axis, timing or like.timing, newest=like.axis is None, free=like.free)
+        timing = timing or like.timing
+        if axis is not None and not like.free:
+            timing = self.agreed(node, axis, timing) or timing
+        made = self.symbol(
+            value, shape, axis, timing, newest=like.axis is None, free=like.free, parts=(2,) if like.complex else ()
+        )
+        return replace(made, complex=like.complex, angle=like.angle, turned=like.turned)
 
     def symbol(
-        self, value: str, shape: Shape, axis: int | None, timing: Timing, *, newest: bool = False, free: bool = False
+        self,
+        value: str,
+        shape: Shape,
+        axis: int | None,
+        timing: Timing,
+        *,
+        newest: bool = False,
+        free: bool = False,
+        parts: Shape = (),
     ) -> Timed:
-        """A symbol for a value that has been made; checks its shape and its length."""
-        expected = (self.frames(timing), *frame_shape(shape, axis))
+        """A symbol for a value that has been made; checks its shape (`parts` is what it has beside) and its length."""
+        expected = (self.frames(timing), *frame_shape(shape, axis), *parts)
         if axis is None and not newest:
             raise UnsupportedError("the result no longer has a time axis", hint="keep time as an axis of its own")
         if self.builder.shape(value) != expected:
             raise ExportError(f"its rule makes {self.builder.shape(value)}, PyTorch {expected}", hint=FAULT)
         if axis is not None and not free:
-            length = (self.captured.lengths[0] + timing.offset) // timing.period
+            length = timing.length(self.captured.lengths[0])
             if length != shape[axis]:
                 raise ExportError(f"its rule makes {length} frames, PyTorch {shape[axis]}", hint=FAULT)
+            self._timings.setdefault(replace(timing, delay=0, receptive_field=None))
         return Timed(value, shape, axis, timing, free=free)
+
+    def agreed(self, node: fx.Node, axis: int, timing: Timing) -> Timing | None:
+        """`timing` with the length that PyTorch's result has for every sequence.
+
+        Where a module brings a value to the length of another, which has as many frames per step, how many frames it
+        cuts or adds depends on the sequence: the result has the other one's length. None where there is none such.
+        """
+        lengths = self.captured.lengths_of(node, axis)
+        for known in (timing, *self._timings):
+            ratio = known.period * timing.group == timing.period * known.group
+            if ratio and all(known.length(frames) == length for frames, length in lengths.items()):
+                return replace(known, delay=timing.delay, receptive_field=timing.receptive_field)
+        return None
 
     def constant(self, const: Const) -> str:
         """The name of a constant as a parameter of the program."""
@@ -221,8 +291,8 @@ class Translator:
         shift = max(0, pad.before - inner.timing.delay)
         delay = inner.timing.delay - pad.before + shift
         value = self._shifted(inner, shift, pad.value)
-        offset = inner.timing.offset + (pad.before + pad.after) * inner.timing.period
-        return replace(inner, value=value, timing=replace(inner.timing, offset=offset, delay=delay))
+        timing = replace(inner.timing.longer(pad.before + pad.after), delay=delay)
+        return replace(inner, value=value, timing=timing)
 
     def pad(self, symbol: Timed, pad: Pad) -> Timed:
         """The same value with more frames around it, or fewer; they are made where they are read."""
@@ -234,6 +304,21 @@ class Translator:
             symbol, joined = self.settle(symbol), pad
         shape = (*symbol.shape[:axis], length, *symbol.shape[axis + 1 :])
         return replace(symbol, shape=shape, pad=joined if joined.before or joined.after else None)
+
+    def cut(self, node: fx.Node, symbol: Timed, before: int, after: int) -> Timed:
+        """The same value without some frames at its ends, as many as PyTorch's result lacks."""
+        axis, made = symbol.axis, self.pad(symbol, Pad(-before, -after))
+        assert axis is not None
+        length = (made.timing if made.pad is None else made.timing.longer(made.pad.before + made.pad.after)).length
+        if all(length(frames) == count for frames, count in self.captured.lengths_of(node, axis).items()):
+            return made
+        settled = self.settle(made)
+        timing = self.agreed(node, axis, settled.timing)
+        if timing is None:
+            raise UnsupportedError(
+                "cuts another number of frames off at other lengths", hint="cut to the length of an input, or not"
+            )
+        return replace(settled, timing=timing)
 
     def mask(self, symbol: Timed, pad: Pad, name: str) -> Timed:
         """Put the padding's value into the frames outside the sequence that a consumer of the padding will read."""
@@ -277,7 +362,10 @@ class Translator:
     def stacked(self, state: FinalState) -> Timed:
         """A recurrent layer's final state as a value: the newest frame of each of its layers."""
         if state.layers is None:
-            raise UnsupportedError("uses an LSTM's final cell state", hint="use its final h, or its output `y[:, -1]`")
+            raise UnsupportedError(
+                "uses a final state that a stream doesn't have: an LSTM's c, or with lookahead",
+                hint="use the final h, or the output `y[:, -1]`",
+            )
         timing = self.meet(state.layers)
         layers = self.align([replace(layer, axis=None, shape=state.shape[1:]) for layer in state.layers])
         shape = (self.frames(timing), 1, *state.shape[1:])
@@ -293,32 +381,34 @@ class Translator:
 
         Where a module cuts frames off its end, the newest frames so far may be those.
         """
-        timing = symbol.timing
-        return self.delay(symbol, max(0, -(timing.offset // timing.period) - timing.delay))
+        return self.delay(symbol, max(0, -symbol.timing.length(0) - symbol.timing.delay))
 
     def align(self, symbols: Sequence[Timed]) -> list[Timed]:
         """Bring values that meet in one operation to the largest of their delays."""
         settled = [self.settle(symbol) for symbol in symbols]
-        periods = {symbol.timing.period for symbol in settled}
-        if len(periods) > 1:
+        rates = {Fraction(symbol.timing.period, symbol.timing.group) for symbol in settled}
+        if len(rates) > 1:
             raise UnsupportedError(
-                f"values with {' and '.join(map(str, sorted(periods)))} input frames per frame meet",
+                f"values with {' and '.join(map(str, sorted(rates)))} input frames per frame meet",
                 hint="bring both to one rate before they meet",
             )
-        if len({symbol.axis is None for symbol in settled}) > 1:
+        newest = [symbol for symbol in settled if symbol.axis is None]
+        if 0 < len(newest) < len(settled):
             raise UnsupportedError(
-                "a value of every frame meets the newest frame of the whole sequence, which a stream doesn't have yet",
-                hint="use a running value (cumsum), or a state: `edgernn.nn.Recurrent(cell)`",
+                f"a value of every frame meets `{newest[0].value}`, the newest frame or what the whole sequence was"
+                " pooled to, which a stream doesn't have yet",
+                hint="use a running value (cumsum), a state: `edgernn.nn.Recurrent(cell)`; of decibels `top_db=None`",
             )
         latest = max(symbol.timing.delay for symbol in settled)
         return [self.delay(symbol, latest - symbol.timing.delay) for symbol in settled]
 
     def meet(self, symbols: Sequence[Timed]) -> Timing:
-        """Timing of a value made from aligned ones."""
+        """Timing of a value made from aligned ones, of the smallest groups among theirs."""
         true = [symbol for symbol in symbols if not symbol.free] or list(symbols)
         fields = [symbol.timing.receptive_field for symbol in true]
         field = None if None in fields else max(cast(list[int], fields))
-        return replace(true[0].timing, receptive_field=field)
+        finest = min((symbol.timing for symbol in true), key=lambda timing: timing.group)
+        return replace(finest, receptive_field=field)
 
     def whole_steps(self, symbol: Timed) -> tuple[Timed, str]:
         """A value for a layer with state: its delay a whole number of steps; and whether the state moves.
@@ -363,22 +453,25 @@ class Translator:
                 steps=self.steps(),
                 left=LEFT,
                 frames=self.frames(timing),
-                period=timing.period,
-                offset=timing.offset,
-                delay=timing.delay,
+                **_clock(timing),
             )
-        field = timing.receptive_field
+        slower = self.slower(timing.longer(pad.before + pad.after - span + stride), stride)
         return Window(
             value=value,
             first=kept + phase - ahead - span + 1,
             count=self.frames(timing) // stride,
-            timing=Timing(
-                period=timing.period * stride,
-                offset=timing.offset + (pad.before + pad.after - span + stride) * timing.period,
-                delay=delay,
-                receptive_field=None if field is None else field + (span - 1) * timing.period,
-            ),
+            timing=replace(slower, delay=delay, receptive_field=timing.widened(span - 1).receptive_field),
         )
+
+    def slower(self, timing: Timing, stride: int) -> Timing:
+        """Timing of one frame for every `stride`, the delay left as it is."""
+        try:
+            return timing.slower(stride)
+        except ValueError:
+            raise UnsupportedError(
+                f"takes one of {stride} frames where {timing.group} come at a time",
+                hint=f"take one of a number that divides {timing.group}, or that it divides",
+            ) from None
 
     def _history(self, symbol: Timed, kept: int, fill: float, name: str) -> str:
         if kept == 0:
@@ -400,7 +493,8 @@ class Translator:
 
     def validity(self, timing: Timing, *, start: bool, end: bool, scalar: bool = False) -> str:
         """Which frames of a step lie behind the sequence's start and before its end."""
-        key = (timing.period, timing.offset if end else 0, timing.delay, start, end, scalar)
+        clock = _clock(timing if end else replace(timing, offset=0, extra=0))
+        key = (*clock.values(), start, end, scalar)
         if key not in self._validities:
             self._validities[key] = self.add(
                 ops.Validity,
@@ -409,10 +503,8 @@ class Translator:
                 steps=self.steps() if start else "",
                 left=LEFT if end else "",
                 frames=self.frames(timing),
-                period=timing.period,
-                offset=timing.offset,
-                delay=timing.delay,
                 scalar=scalar,
+                **clock,
             )
         return self._validities[key]
 
@@ -421,26 +513,29 @@ class Translator:
         return self.builder.state(name, suffix, initial)
 
 
-def hop_of(captured: Captured) -> int:
-    """Input frames per step: the least common multiple of the input frames per frame of every value."""
+def hop_of(captured: Captured, lookahead: Lookahead | None = None) -> int:
+    """Input frames per step: the least common multiple of the input frames per frame of every value.
+
+    With lookahead, also of the blocks of each bidirectional layer.
+    """
     hop = 1
     for node in captured.graphs[0].nodes:
         if node.op != "call_function":
             continue
         pairs = _pairs(captured.shape(node), captured.twin_shape(node))
         for first, second in pairs:
-            axis = time_axis(first, second, node)
-            if axis is None:
-                continue
-            period = captured.period(first[axis], second[axis])
-            if period.denominator != 1:
-                raise UnsupportedError(
-                    f"makes {1 / period} frames per input frame",
-                    place=_place(node),
-                    hint="a stream of a higher rate than its input has no rule yet",
-                )
-            hop = math.lcm(hop, int(period))
+            axes = [axis for axis, (a, b) in enumerate(zip(first, second, strict=True)) if a != b]
+            if len(axes) == 1:  # what has more is refused where it is translated
+                period = captured.period(first[axes[0]], second[axes[0]])
+                hop = math.lcm(hop, period.numerator)
+                if lookahead is not None and bidirectional_over(node) == axes[0]:
+                    hop = math.lcm(hop, (lookahead.of(period)[1] * period).numerator)
     return hop
+
+
+def _clock(timing: Timing) -> dict[str, int]:
+    """What `Validity` and `Reflect` know of a value's timing."""
+    return {name: getattr(timing, name) for name in ("period", "offset", "delay", "group", "extra")}
 
 
 def _place(node: fx.Node) -> str:
@@ -454,7 +549,7 @@ def time_axis(first: Shape, second: Shape, node: fx.Node) -> int | None:
         raise UnsupportedError(
             "relates every frame with every frame",
             place=_place(node),
-            hint="attention over the whole sequence needs the future; use a recurrent layer over time",
+            hint="use a recurrent layer; `--mode window:N` takes the sequence in pieces of N frames, each as a whole",
         )
     return axes[0] if axes else None
 

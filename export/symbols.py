@@ -52,6 +52,8 @@ class Timed:
     timing: Timing
     pad: Pad | None = None
     complex: bool = False  # the value has one axis more: real and imaginary part
+    angle: bool = False  # the symbol stands for the angle of its complex value, which has magnitude 1
+    turned: bool = False  # for the angle times i
     free: bool = False  # made from the length alone, so its offset is only known where it meets a true value
 
     def dim(self, axis: int) -> int:
@@ -88,7 +90,8 @@ class StateInput(Const):
 class FinalState:
     """What a recurrent layer returns behind its output: `[layers, batch, hidden]`, the stream's own state.
 
-    `layers` holds each layer's output, whose newest frame is the final h; it is None for an LSTM's cell state.
+    `layers` holds each layer's output, whose newest frame is the final h; it is None for an LSTM's cell state, and with
+    lookahead.
     """
 
     shape: Shape

@@ -12,6 +12,7 @@ import torch
 from edgernn.errors import ExportError, UnsupportedError
 from edgernn.export.builder import Builder
 from edgernn.export.capture import Captured
+from edgernn.export.modes import Lookahead
 from edgernn.export.streaming import LEFT, Translator, hop_of
 from edgernn.export.symbols import Const, FinalState, StateInput, Timed
 from edgernn.program import Array, Program
@@ -27,6 +28,7 @@ class Label:
     labels: Sequence[str] = ()
     rate_hz: float | None = None  # frames of the inputs per second
     meta: Mapping[str, str] = field(default_factory=dict)
+    train_length: int | None = None  # input frames of the sequences it was trained on
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,30 @@ class Returned:
     axis: int | None
 
 
-def translate(captured: Captured, label: Label) -> tuple[Program, list[Returned]]:
+def translate(
+    captured: Captured, label: Label, lookahead: Lookahead | None = None
+) -> tuple[Program, list[Returned], dict[str, tuple[int, int]]]:
     """The step program of a captured module, its proof and hash still empty.
 
-    The second result says where the module returns each of its outputs.
+    The second result says where the module returns each of its outputs, the third which layers run with lookahead.
 
     Raises `UnsupportedError` for what cannot stream, with the module's path, the operation and a remedy.
     """
-    hop = hop_of(captured)
-    reserved = frozenset(("output", *(name for name, _ in captured.outputs)))
-    t = Translator(captured, hop, reserved)
+    t = Translator(captured, hop_of(captured, lookahead), names_of_outputs(captured), lookahead)
+    run(t)
+    if lookahead is not None and not t.looked:
+        raise ExportError("has no bidirectional layer over time to look ahead with", hint="leave the lookahead out")
+    return *finish(t, label), t.looked
+
+
+def names_of_outputs(captured: Captured) -> frozenset[str]:
+    """What the program's outputs may be called: no other value is."""
+    return frozenset(("output", *(name for name, _ in captured.outputs)))
+
+
+def run(t: Translator) -> None:
+    """Translate the captured graph, node by node."""
+    captured = t.captured
     timed = {item.name: item for item in captured.source.timed}
     for node in captured.graphs[0].nodes:
         if node.op != "placeholder":
@@ -56,6 +72,11 @@ def translate(captured: Captured, label: Label) -> tuple[Program, list[Returned]
         elif node.name in captured.inputs:
             t.env[node] = _input(t, captured, node.name, timed)
     t.run(captured.graphs[0], captured.roots[0])
+
+
+def finish(t: Translator, label: Label) -> tuple[Program, list[Returned]]:
+    """The program of what was translated."""
+    captured, hop = t.captured, t.hop
     results, places = _results(t, captured)
     for name, symbol in results.items():
         t.builder.publish(symbol.value, name)
@@ -68,15 +89,20 @@ def translate(captured: Captured, label: Label) -> tuple[Program, list[Returned]
         model_version=label.model_version,
         labels=tuple(label.labels),
         meta=dict(label.meta),
+        train_length=label.train_length,
         inputs=inputs,
         outputs=outputs,
         states=tuple(t.builder.states),
         hop=hop,
         delay=max(output.delay for output in outputs),
-        latency=max(output.delay * output.period for output in outputs) + hop - 1,
+        latency=max(output.input_delay for output in outputs) + hop - 1,
         receptive_field=_widest([output.receptive_field for output in outputs]),
         frames_left=LEFT if any(LEFT in op.operands for op in t.builder.ops) else None,
-        provenance={"weights_sha256": _weights_hash(t.builder.parameters), "versions": {"torch": torch.__version__}},
+        provenance={
+            "weights_sha256": _weights_hash(t.builder.parameters),
+            "versions": {"torch": torch.__version__},
+            "options": {"lookahead": {path: list(sizes) for path, sizes in t.looked.items()}} if t.looked else {},
+        },
     )
     return Program(spec, t.builder.values, t.builder.parameters, tuple(t.builder.ops)), places
 
@@ -102,8 +128,8 @@ def _results(t: Translator, captured: Captured) -> tuple[dict[str, Timed], list[
             raise UnsupportedError("does not depend on the input", place=f"output `{name}`", hint="return it elsewhere")
         if symbol.complex:
             raise UnsupportedError("is complex", place=f"output `{name}`", hint="return `torch.view_as_real(y)`")
-        results[name] = t.certain(t.settle(symbol))
-        places.append(Returned(place, symbol.axis))
+        results[name] = t.result_of(place, t.certain(t.settle(symbol)))
+        places.append(Returned(place, results[name].axis))
     if not results:
         raise ExportError("the module returns no output with frames", hint="return the layer's output beside its state")
     if len(results) == 1:  # the others were states
@@ -128,10 +154,12 @@ def _output_spec(builder: Builder, name: str, symbol: Timed, batched: bool, rate
         batch_axis=_batch_axis(axis, value.shape) if batched else None,
         period=timing.period,
         offset=timing.offset,
+        group=timing.group,
+        extra=timing.extra,
         delay=timing.delay,
         receptive_field=timing.receptive_field,
         newest=symbol.axis is None,
-        rate_hz=None if rate is None else rate / timing.period,
+        rate_hz=None if rate is None else rate * timing.group / timing.period,
     )
 
 

@@ -11,7 +11,7 @@ from edgernn.program import Op, Program
 
 
 def fold(program: Program) -> Program:
-    """The same program with every `BatchNorm` folded that alone reads a `Linear` or `Conv1d`."""
+    """The same program with every `BatchNorm` folded that alone reads a `Linear` or a convolution."""
     outputs = {port.name for port in program.spec.outputs} | {state.output for state in program.spec.states}
     parameters, values, done = dict(program.parameters), dict(program.values), list(program.ops)
     for norm in program.ops:
@@ -19,9 +19,9 @@ def fold(program: Program) -> Program:
             continue
         before = next((op for op in done if norm.x in op.outputs), None)
         readers = sum(norm.x in op.operands for op in done)
-        if not isinstance(before, (ops.Linear, ops.Conv1d)) or readers != 1 or norm.x in outputs:
+        if not isinstance(before, (ops.Linear, ops.Conv1d, ops.Conv2d)) or readers != 1 or norm.x in outputs:
             continue
-        if before.weight not in parameters or norm.axis != len(values[norm.x].shape) - 1:
+        if before.weight not in parameters or norm.axis != _channels(before, len(values[norm.x].shape)):
             continue
         scale = 1 / np.sqrt(parameters[norm.variance].astype(np.float64) + norm.eps)
         scale = scale * parameters[norm.weight] if norm.weight else scale
@@ -37,3 +37,10 @@ def fold(program: Program) -> Program:
     used = {name for op in done for name in op.operands}
     kept = {name: array for name, array in parameters.items() if name in used}
     return Program(program.spec, values, kept, tuple(done))
+
+
+def _channels(op: Op, rank: int) -> int:
+    """The axis of a product's result with an element for each row of its weight."""
+    if isinstance(op, ops.Conv2d):
+        return 2 if op.over_time else 1
+    return rank - 1

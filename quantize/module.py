@@ -26,6 +26,9 @@ def quantize_module(
     labels: Sequence[str] = (),
     rate_hz: float | None = None,
     meta: Mapping[str, str] | None = None,
+    train_length: int | None = None,
+    mode: str = "stream",
+    lookahead: str | int | None = None,
     **options: Any,
 ) -> tuple[Proof, QuantizeResult]:
     """`export_model` and `quantize_model` in one; the float file, which the proof is of, is not kept.
@@ -46,5 +49,8 @@ def quantize_module(
             labels=labels,
             rate_hz=rate_hz,
             meta=meta,
+            train_length=train_length,
+            mode=mode,
+            lookahead=lookahead,
         )
         return exported.proof, quantize_model(exported.path, calibration, path, **options)

@@ -10,15 +10,16 @@ import numpy as np
 
 from edgernn import ops
 from edgernn.errors import QuantizeError
-from edgernn.program import Op, Program
-from edgernn.quantize.whole import units
+from edgernn.program import LOWEST, Op, Program
+from edgernn.quantize.order import units
 
 CELLS = (ops.GRU, ops.LSTM, ops.RNN)
-PRODUCTS = (*CELLS, ops.Linear, ops.Conv1d)
+CONVOLUTIONS = (ops.Conv1d, ops.Conv2d)
+PRODUCTS = (*CELLS, ops.Linear, *CONVOLUTIONS)
 MOVES = (ops.Concat, ops.Slice, ops.Reshape, ops.Transpose, ops.Gather, ops.Expand, ops.PadFeatures, ops.Mask)
-_INTEGERS = (ops.Quantize, ops.Dequantize, ops.QLinear, ops.QConv1d, ops.QGRU, ops.QLSTM, ops.QRNN, ops.Int4)
+_INTEGERS = tuple(kind for name, kind in Op.registry.items() if name.startswith("Q") or name in ("Dequantize", "Int4"))
 _NARROWING = ("log", "sqrt", "pow")  # what squeezes a range that 8 bits would not hold
-_BETWEEN = (*MOVES, ops.Clip, ops.Unary, ops.Binary)
+_BETWEEN = (*MOVES, ops.Pool, ops.Clip, ops.Unary, ops.Binary)
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class _Planner:
                     self.reasons[op.name] = reason
                 else:
                     integer.add(op.name)
-            elif isinstance(op, ops.CumSum) and self._summed(op):
+            elif isinstance(op, (ops.CumSum, ops.RunningMean)) and self._summed(op):
                 integer.add(op.name)
         for op in self.program.ops:  # in order, so that what an operation reads is decided before it
             if op.name not in integer and self._joins(op, integer):
@@ -79,7 +80,7 @@ class _Planner:
         parameters = self.program.parameters
         if op.name in self.excluded:
             return "excluded"
-        if op.name in self.looped:
+        if op.name in self.looped and not isinstance(op, ops.Linear):
             return "part of a cell of its own"
         if isinstance(op, ops.MatMul):
             return "a product of two signals" if op.b not in parameters else "no integer form for this shape"
@@ -87,7 +88,7 @@ class _Planner:
             return "" if op.weight in parameters else "its table is computed"
         if any(name and name not in parameters for name in self._weights(op)):
             return "its weights are computed"
-        if isinstance(op, CELLS):
+        if isinstance(op, CELLS) and op.h:
             for state in self.program.spec.states:
                 if state.input == op.h and np.abs(state.initial()).max(initial=0) >= 1:
                     return "its initial state is beyond 1"
@@ -95,7 +96,7 @@ class _Planner:
             return "only a logarithm or root reads it: its range needs float"
         return ""
 
-    def _summed(self, op: ops.CumSum) -> bool:
+    def _summed(self, op: ops.CumSum | ops.RunningMean) -> bool:
         return self.program.values[op.x].dtype == "float32" and op.name not in self.looped | self.excluded
 
     def _weights(self, op: Op) -> list[str]:
@@ -118,26 +119,30 @@ class _Planner:
             return False
         if isinstance(op, ops.History):
             return True
-        return any(name in self.maker and self.maker[name].name in integer for name in op.operands)
+        makers = (self.maker[name] for name in op.operands if name in self.maker)
+        # a mean is the quotient of an integer sum, in float
+        return any(maker.name in integer and not isinstance(maker, ops.RunningMean) for maker in makers)
 
     def _fits(self, op: Op) -> bool:
         timed = [name for name in op.operands if name and name not in self.program.parameters]
         if any(self.program.values[name].dtype not in ("float32", "bool") for name in timed):
             return False
-        if isinstance(op, ops.History):
+        if isinstance(op, (ops.History, ops.CumMax)):
             return True
         if isinstance(op, ops.Unary):
             return op.kind in ("relu", "sigmoid", "tanh")
         if isinstance(op, ops.Binary):
             return op.kind in ("add", "sub", "mul") and len(timed) == 2
         if isinstance(op, (ops.PadFeatures, ops.Mask)):
-            return (op.value if isinstance(op, ops.PadFeatures) else op.fill) == 0
-        return isinstance(op, (*MOVES, ops.Clip)) and len(timed) == len(op.operands) - isinstance(op, ops.Gather)
+            return (op.value if isinstance(op, ops.PadFeatures) else op.fill) in (0, LOWEST)
+        return isinstance(op, (*MOVES, ops.Pool, ops.Clip)) and len(timed) == len(op.operands) - isinstance(
+            op, ops.Gather
+        )
 
     def _wanted(self, name: str, integer: set[str]) -> bool:
         """Whether an integer product reads a value, perhaps through operations that can be integer too."""
         for op in self.readers.get(name, []):
-            if op.name in integer and isinstance(op, (*PRODUCTS, ops.CumSum)):
+            if op.name in integer and isinstance(op, (*PRODUCTS, ops.CumSum, ops.RunningMean)):
                 return True
             if op.name not in self.looped and self._fits(op) and self._wanted(op.outputs[0], integer):
                 return True

@@ -20,7 +20,7 @@ from edgernn.quantize.whole import output_frames, padded, run_whole
 
 Metric = Callable[[Any, Any], float]
 MEASURED = 20_000  # steps of calibration data that are looked at
-WEIGHTED = (ops.GRU, ops.LSTM, ops.RNN, ops.Linear, ops.MatMul, ops.Conv1d, ops.Embedding)
+WEIGHTED = (ops.GRU, ops.LSTM, ops.RNN, ops.Linear, ops.MatMul, ops.Conv1d, ops.Conv2d, ops.Embedding)
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ import numpy as np
 from edgernn import ops
 from edgernn.interpret import Evaluate, float_reference, settled
 from edgernn.program import Array, Op, Program
+from edgernn.quantize.order import CARRYING, RUNNING, units
 from edgernn.spec import LEFT_UNKNOWN, OutputSpec, StreamSpec
 
 CELLS = (ops.GRU, ops.LSTM, ops.RNN, ops.QGRU, ops.QLSTM, ops.QRNN)
-WINDOWS = (ops.Conv1d, ops.QConv1d, ops.STFT)
+WINDOWS = (ops.Conv1d, ops.QConv1d, ops.Conv2d, ops.QConv2d, ops.OverlapAdd, ops.Pool, ops.STFT)
 _ELEMENTWISE = (
     *(ops.Unary, ops.Binary, ops.Where, ops.Clip, ops.Cast),
     *(ops.Quantize, ops.Dequantize, ops.Rescale, ops.QUnary, ops.QAdd, ops.QMul),
@@ -54,54 +55,6 @@ def run_whole(
                 for op in unit:
                     observe(op, [run.values.get(name) for name in op.operands], run.results_of(op))
     return run.values
-
-
-def units(program: Program) -> list[tuple[Op, ...]]:
-    """The operations in an order to run them in: one by one, or together where a state of their own ties them."""
-    groups = list(_loops(program))
-    maker = {name: op for op in program.ops for name in op.outputs}
-    group_of = {id(op): group for group in groups for op in group}
-    order: list[tuple[Op, ...]] = []
-    done: set[int] = set()
-
-    def emit(op: Op) -> None:
-        unit = group_of.get(id(op), (op,))
-        if id(unit[0]) in done:
-            return
-        done.update(id(item) for item in unit)
-        for item in unit:
-            for name in item.operands:
-                if name in maker and id(maker[name]) not in done:
-                    emit(maker[name])
-        order.append(unit)
-
-    for op in program.ops:
-        emit(op)
-    return order
-
-
-def _loops(program: Program) -> list[tuple[Op, ...]]:
-    """Groups of operations between the reading and the writing of a state that is no single operation's own."""
-    loops: list[set[int]] = []
-    own = (*CELLS, ops.History, ops.CumSum, ops.CountSteps)
-    for state in program.spec.states:
-        if any(isinstance(op, own) and state.input in op.operands for op in program.ops):
-            continue
-        after = {state.input}
-        for op in program.ops:
-            if after & set(op.operands):
-                after.update(op.outputs)
-        before = {state.output}
-        for op in reversed(program.ops):
-            if before & set(op.outputs):
-                before.update(op.operands)
-        inside = {i for i, op in enumerate(program.ops) if after & set(op.operands) and before & set(op.outputs)}
-        for other in [item for item in loops if item & inside]:
-            loops.remove(other)
-            inside |= other
-        if inside:
-            loops.append(inside)
-    return [tuple(program.ops[i] for i in sorted(loop)) for loop in loops]
 
 
 def padded(spec: StreamSpec, item: Mapping[str, Array]) -> tuple[dict[str, Array], int]:
@@ -165,7 +118,7 @@ class WholeRun:
     def _looped(self, unit: tuple[Op, ...]) -> bool:
         (op,) = unit
         reads = {state.input for state in self.program.spec.states if state.output in op.outputs} & set(op.operands)
-        return bool(reads) and not isinstance(op, (*CELLS, ops.History, ops.CumSum, ops.CountSteps))
+        return bool(reads) and not isinstance(op, (*CELLS, *CARRYING))
 
     def _loop(self, unit: tuple[Op, ...]) -> None:
         """A cell made of several operations: step by step, over one step of everything it reads."""
@@ -178,7 +131,7 @@ class WholeRun:
         pairs = {item.output: item.input for item in self._initial.values() if item.output in made}
         read = {name for op in unit for name in op.operands if name and name not in made and name not in state}
         given = {name: self._operand(name) for name in read if name not in self.program.parameters}
-        rows: dict[str, list[Array]] = {name: [] for name in made}
+        rows: dict[str, list[Array]] = {name: [] for name in (*made, *state)}
         step = WholeRun.__new__(WholeRun)
         step.program, step.evaluate, step.batch, step.steps, step._initial = (
             self.program,
@@ -190,11 +143,13 @@ class WholeRun:
         for index in range(self.steps):
             step.values = {**self.program.parameters, **state}
             step.values.update({name: item[:, index : index + 1] for name, item in given.items() if item is not None})
+            for name, before in state.items():
+                rows[name].append(before)
             for op in unit:
                 step.keep(op, step.results(op))
             state = {pairs[name]: step.values[name] for name in pairs}
-            for name, row in rows.items():
-                row.append(step.values[name])
+            for name in made:
+                rows[name].append(step.values[name])
         self.values.update({name: np.concatenate(row, axis=1) for name, row in rows.items()})
 
     def initial(self, name: str) -> Array:
@@ -211,11 +166,11 @@ class WholeRun:
             return (np.broadcast_to(value, (self.batch, self.steps, *value.shape)),)
         if isinstance(op, ops.History):
             return self._history(op)
-        if isinstance(op, CELLS):
+        if isinstance(op, CELLS) and op.h:
             return self._cell(op)
-        if isinstance(op, ops.CumSum):
-            return self._cumsum(op)
-        if isinstance(op, WINDOWS):
+        if isinstance(op, RUNNING):
+            return self._running(op)
+        if over_time(op):
             return self._window(op)
         if isinstance(op, _BY_STEP):
             return self._by_step(op)
@@ -235,10 +190,9 @@ class WholeRun:
         return self.values[name]
 
     def _frames(self, x: Array) -> Array:
-        """`[batch, steps, frames, 1, …]` as `[steps * frames, batch, …]`, time first."""
-        merged = x.reshape(self.batch, -1, *x.shape[3:])
-        assert x.shape[3] == 1, "one sequence"
-        return merged.reshape(self.batch, x.shape[1] * x.shape[2], *x.shape[4:]).swapaxes(0, 1)
+        """`[batch, steps, frames, rows, …]` as `[steps * frames, batch * rows, …]`, time first."""
+        frames = x.reshape(self.batch, x.shape[1] * x.shape[2], *x.shape[3:]).swapaxes(0, 1)
+        return frames.reshape(len(frames), self.batch * x.shape[3], *x.shape[4:])
 
     def _history(self, op: ops.History) -> tuple[Array, ...]:
         x, start = self.values[op.x], self.initial(op.past)
@@ -264,36 +218,41 @@ class WholeRun:
         return pieces
 
     def _cell(self, op: Any) -> tuple[Array, ...]:
-        names = ("h", "c") if isinstance(op, (ops.LSTM, ops.QLSTM)) else ("h",)
-        state = [np.repeat(self.initial(getattr(op, name)), self.batch, axis=0) for name in names]
+        names = tuple(op.STATES)
+        state = [np.tile(self.initial(getattr(op, name)), (self.batch, 1)) for name in names]
         weights = [self.values.get(name) for name in op.operands[1 + len(names) : -1]]
         x = self._frames(self.values[op.x])
-        frames = self.values[op.x].shape[2]
+        frames, rows = self.values[op.x].shape[2:4]
         ys, finals = [], []
         for first, last, moves in self._segments(op.active):
             y, *new = self.evaluate(op, x[first * frames : last * frames], *state, *weights, None)
             state = new if moves else state
             ys.append(y)
             finals.append((first, last, state))
-        y = np.concatenate(ys).swapaxes(0, 1).reshape(self.batch, self.steps, frames, 1, -1)
+        y = np.concatenate(ys).reshape(self.steps * frames, self.batch, rows, -1).swapaxes(0, 1)
+        y = y.reshape(self.batch, self.steps, frames, rows, -1)
         # the new states of each step are not kept: only the next step reads them, or an operation that takes the newest
         return y, *(self._newest(index, finals) for index in range(len(names)))
 
     def _newest(self, index: int, finals: list[tuple[int, int, list[Array]]]) -> Array:
-        last = finals[-1][2][index]
-        return np.broadcast_to(last[:, None, None], (self.batch, self.steps, 1, last.shape[-1]))
+        last = finals[-1][2][index].reshape(self.batch, 1, -1, finals[-1][2][index].shape[-1])
+        return np.broadcast_to(last, (self.batch, self.steps, *last.shape[2:]))
 
-    def _cumsum(self, op: ops.CumSum) -> tuple[Array, ...]:
-        x, start = self.values[op.x], self.initial(op.total)
-        total = np.broadcast_to(start, (self.batch, *start.shape))
-        line = np.swapaxes(x.reshape(self.batch, -1, *x.shape[3:]), 0, 1)
+    def _running(self, op: ops.CumSum | ops.CumMax | ops.RunningMean) -> tuple[Array, ...]:
+        x, start = self.values[op.x], self.initial(op.operands[1])
+        state = np.broadcast_to(start, (self.batch, *start.shape))
+        lines = [
+            np.swapaxes(item.reshape(self.batch, -1, *item.shape[3:]), 0, 1)
+            for item in (x, *(self.values[name] for name in op.operands[2:-1]))
+        ]
         rows = []
         for first, last, moves in self._segments(op.active):
-            y, new = self.evaluate(op, line[first * x.shape[2] : last * x.shape[2]], total, None)
-            total = new if moves else total
+            line, *more = (item[first * x.shape[2] : last * x.shape[2]] for item in lines)
+            y, new = self.evaluate(op, line, state, *more, None)
+            state = new if moves else state
             rows.append(y)
         y = np.concatenate(rows).swapaxes(0, 1).reshape(x.shape[:2] + x.shape[2:])
-        return y, np.broadcast_to(total[:, None], (self.batch, self.steps, *start.shape))
+        return y, np.broadcast_to(state[:, None], (self.batch, self.steps, *start.shape))
 
     def _window(self, op: Any) -> tuple[Array, ...]:
         """Steps and sequences stand in for the batch axis."""
@@ -327,6 +286,11 @@ class WholeRun:
             for item, here in zip(operands, timed, strict=True)
         ]
         moved = shifted(op, count)
+        if isinstance(op, ops.Concat):
+            values = [
+                item if here or item is None else np.broadcast_to(item, (count, *item.shape))
+                for item, here in zip(values, timed, strict=True)
+            ]
         if moved is not None:
             results = self.evaluate(moved, *values)
         elif isinstance(op, _ELEMENTWISE):
@@ -344,6 +308,11 @@ class WholeRun:
             frames = next(i.shape[1] for i, here in zip(values, timed, strict=True) if here and i is not None)
             results = tuple(y.reshape(count, frames, *y.shape[1:]) for y in self.evaluate(op, *flat))
         return tuple(y.reshape(self.batch, self.steps, *y.shape[1:]) for y in results)
+
+
+def over_time(op: Op) -> bool:
+    """Whether an operation reads a window of frames."""
+    return isinstance(op, WINDOWS) and getattr(op, "over_time", True) and getattr(op, "axis", 0) == 0
 
 
 def shifted(op: Op, count: int) -> Op | None:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from edgernn.content import content_hash, stored_hash
 from edgernn.errors import InputError, ModelFileError, SpecError
-from edgernn.runtime.backends import Engine, open_engine
+from edgernn.runtime.backends import Engine, Stepper, open_engine
+from edgernn.runtime.fading import FadingStepper
 from edgernn.runtime.stream import Frames, Stream
 from edgernn.spec import StreamSpec
 
@@ -97,11 +98,13 @@ class Model:
             raise ModelFileError("has no test vectors", place=self.path, hint="a .ernn file has them")
         return results
 
-    def stream(self, rate_hz: float | None = None) -> Stream:
+    def stream(self, rate_hz: float | None = None, *, reset_every: int | None = None) -> Stream:
         """A new stream in its initial state.
 
         `rate_hz` is the rate of the frames that will come, when the caller knows it: raises `InputError` when the
-        model was made for another one.
+        model was made for another one. With `reset_every`, a fresh state takes over after every so many input frames
+        (see `FadingStepper`): for models that were trained on short sequences and drift on long ones. Raises
+        `InputError` when that is no multiple of the hop, below `2 * spec.warmup`, or the model never forgets.
         """
         wanted = self.spec.inputs[0].rate_hz
         if rate_hz is not None and wanted is not None and rate_hz != wanted:
@@ -110,7 +113,14 @@ class Model:
                 place=self.spec.inputs[0].name,
                 hint=f"resample the input to {wanted:g} Hz",
             )
-        return Stream(self.spec, lambda: self._engine.stepper(self.spec))
+
+        def make() -> Stepper:
+            stepper = self._engine.stepper(self.spec)
+            if reset_every is None:
+                return stepper
+            return FadingStepper(stepper, self._engine.stepper(self.spec), self.spec, reset_every)
+
+        return Stream(self.spec, make)
 
     def __call__(self, *frames: Frames, **named: npt.ArrayLike) -> Array | dict[str, Array]:
         """Run a whole sequence through a fresh stream; gives what the PyTorch module gives, without its batch axis.

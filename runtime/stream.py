@@ -12,7 +12,7 @@ from edgernn.errors import InputError, StateError
 from edgernn.runtime import snapshot
 from edgernn.runtime.backends import Direct, Stepper
 from edgernn.runtime.frames import by_name
-from edgernn.spec import LEFT_UNKNOWN, InputSpec, OutputSpec, StreamSpec
+from edgernn.spec import LEFT_UNKNOWN, OFFLINE, InputSpec, OutputSpec, StreamSpec
 
 Array = npt.NDArray[Any]
 Frames = npt.ArrayLike | Mapping[str, npt.ArrayLike]
@@ -98,12 +98,19 @@ class Stream:
         """End the sequence: gives exactly the frames that the whole-sequence run has beyond those due so far.
 
         The frames behind the end are zeros to the model, and it is told where the end is. The stream takes no more
-        frames until `reset`. Raises `StateError` when it was flushed already.
+        frames until `reset`. Raises `StateError` when it was flushed already, and `InputError` when a model of mode
+        `offline` got a sequence of another length than its own.
         """
         if self._length is not None:
             self._refuse_step()
         hop, first = self.spec.hop, self._stepper.steps
         taken = first * hop + self._held
+        if self.spec.mode == OFFLINE and taken != hop:
+            raise InputError(
+                f"{taken} frames came; the model was made for sequences of {hop}",
+                place=self.spec.name,
+                hint="export it with an example of that length, or with `--mode window:N` for sequences of any",
+            )
         steps = max(self._steps_missing(port, taken) for port in self.spec.outputs) if taken else 0
         results = self._room(steps)
         for index in range(steps):
@@ -126,7 +133,7 @@ class Stream:
 
     def restore(self, saved: bytes) -> None:
         """Back to a saved state. Raises `StateError` when it is damaged or of another model; nothing changes then."""
-        states = [(state.dtype, state.shape) for state in self.spec.states]
+        states = [(state.dtype, state.shape) for state in self._stepper.states()]
         waiting = [(port.dtype, (None, *port.frame)) for port in self.spec.inputs]
         counters, arrays = snapshot.unpack(saved, self.spec.content_sha256, 3, [*states, *waiting])
         steps, held, length = counters

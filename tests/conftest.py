@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import util
@@ -15,11 +16,13 @@ import pytest
 from torch import Tensor, nn
 
 import edgernn
-from edgernn.export import ExportResult, convert_model, export_model, read_program
+from edgernn.export import ExportResult, convert_model, export_model, read_program, streaming
+from edgernn.export.rules import Rule, find_rule
 from edgernn.export.to_tflite import to_tflite
+from edgernn.nn import Recurrent
 from edgernn.quantize import quantize_model
 
-from families import BY_NAME
+from families import ALL, BY_NAME
 
 Exporter = Callable[[str], "Exported"]
 Loader = Callable[[str], edgernn.Model]
@@ -53,21 +56,41 @@ class Exported:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Exporter:
+def rules_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where each export leaves the names of the rules that it used; all workers of a session share it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "rules"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, rules_folder: Path) -> Iterator[Exporter]:
     """Exports a family by name, once a session."""
     made: dict[str, Exported] = {}
     folder = tmp_path_factory.mktemp("families")
+    used: set[str] = set()
+
+    def find(name: str) -> Rule | None:
+        used.add(name)
+        return find_rule(name)
 
     def export(name: str) -> Exported:
         if name not in made:
             family = BY_NAME[name]
+            used.clear()
             module, example = family.build()
+            if type(module).forward is nn.Module.forward:  # a cell alone, of which this is the sequence module
+                module = Recurrent(module)
             path = folder / f"family{len(made)}.onnx"
-            result = export_model(module, example, path, family.time_axis, name="family")
+            result = export_model(module, example, path, family.time_axis, name="family", **family.options)
             made[name] = Exported(module, example, result, path)
+            (rules_folder / f"{ALL.index(family)}.json").write_text(json.dumps(sorted(used)))
         return made[name]
 
-    return export
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming, "find_rule", find)
+        yield export
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,8 @@ class Port(ctypes.Structure):
         ("bytes", ctypes.c_size_t),
         ("period", ctypes.c_uint32),
         ("offset", ctypes.c_int32),
+        ("group", ctypes.c_uint32),
+        ("extra", ctypes.c_int32),
         ("delay", ctypes.c_uint32),
     )
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgernn.nn import LogMel, Recurrent
+from edgernn.nn import LogMel, Recurrent, lookahead
 
-from cells import EMA, LayerNormLSTM
+import networks
+import refused
+import spellings
+from cells import EMA, DiagonalSSM, FastGRNN, LayerNormLSTM, MinGRU, PeepholeLSTM, ResetBeforeGRU
 
-FEATURES, HIDDEN, FRAMES = 8, 16, 24
+FEATURES, HIDDEN, FRAMES = networks.FEATURES, networks.HIDDEN, 24
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,16 @@ class Family:
     time_axis: int = 1
     hop: int = 1
     delay: int = 0
+    whole_hops: bool = False  # the module takes no other lengths
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the export
+    whole: Callable[[nn.Module, Tensor], object] | None = None  # what the module means in a mode, on `[1, T, …]`
 
     def build(self) -> tuple[nn.Module, Tensor | tuple[Tensor, ...]]:
         """The module in eval mode, with weights and running statistics that are not trivial, and its example."""
         torch.manual_seed(len(self.name))
         module = self.make().eval()
         for item in module.modules():
-            if isinstance(item, nn.BatchNorm1d):
+            if isinstance(item, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 assert item.running_mean is not None
                 assert item.running_var is not None
                 item.running_mean.normal_()
@@ -244,6 +251,28 @@ def rnn(kind: type[nn.RNNBase], *sizes: int, newest: str = "", **options: object
     return make
 
 
+def _windows(name: str, make: Callable[[], nn.Module], length: int, slide: int | None = None) -> Family:
+    """A module that sees windows; results of windows that follow each other are joined in time."""
+    step = slide or length
+
+    def whole(module: nn.Module, x: Tensor) -> Tensor:
+        starts = range(0, x.shape[1] - length + 1, step)
+        results = [module(x[:, start : start + length]) for start in starts]
+        return torch.cat(results, 1 if step == length and results[0].ndim > 2 else 0)
+
+    mode = f"window:{length}" if slide is None else f"window:{length}/{slide}"
+    delay = max(0, -(-length // step) - 1)
+    return Family(name, make, frames, hop=step, delay=delay, options={"mode": mode}, whole=whole)
+
+
+def _lookahead(layers: dict[str, tuple[int, int]]) -> Callable[[nn.Module, Tensor], object]:
+    def whole(module: nn.Module, x: Tensor) -> object:
+        with lookahead(module, layers):
+            return module(x)
+
+    return whole
+
+
 FAMILIES = (
     Family("RNN tanh", rnn(nn.RNN), frames),
     Family("RNN relu", rnn(nn.RNN, nonlinearity="relu"), frames),
@@ -301,6 +330,7 @@ FAMILIES = (
         lambda: Lambda(_stacked, gru=nn.GRU(3 * FEATURES, HIDDEN, batch_first=True)),
         frames,
         hop=3,
+        whole_hops=True,
     ),
     Family("STFT, cumulative mean", lambda: Spectral(center=False), audio, hop=16, delay=3),
     Family("STFT centred, reflect", lambda: Spectral(center=True), audio, hop=16, delay=2),
@@ -320,6 +350,110 @@ FAMILIES = (
         frames,
         delay=2,
     ),
+    Family("Recurrent(GRU with reset before)", lambda: Recurrent(ResetBeforeGRU(FEATURES, HIDDEN)), frames),
+    Family("Recurrent(LSTM with peepholes)", lambda: Recurrent(PeepholeLSTM(FEATURES, HIDDEN)), frames),
+    Family("step of FastGRNN", lambda: FastGRNN(FEATURES, HIDDEN), frames),
+    Family("step of minGRU", lambda: MinGRU(FEATURES, HIDDEN), frames),
+    Family(
+        "diagonal state-space layer, Linear",
+        lambda: Lambda(lambda m, x: m.out(m.ssm(x)), ssm=Recurrent(DiagonalSSM(FEATURES)), out=nn.Linear(FEATURES, 5)),
+        frames,
+    ),
+    Family("CRNN 2d causal, strided, depthwise", lambda: networks.CRNN2d(causal=True), frames, hop=2),
+    Family("CRNN 2d symmetric, strided, depthwise", lambda: networks.CRNN2d(causal=False), frames, hop=2, delay=2),
+    Family("Conv2d, time last, max pooling", networks.TimeLast2d, frames, delay=2),
+    Family("Conv2d per video frame, LSTM", networks.Video, lambda: torch.randn(1, FRAMES, 3, 8, 8)),
+    Family(
+        "Conv1d over features",
+        lambda: Lambda(
+            lambda m, x: torch.tanh(m.conv(x.reshape(-1, 2, FEATURES // 2))).reshape(1, x.shape[1], -1),
+            conv=nn.Conv1d(2, 3, 3, stride=2, padding=1),
+        ),
+        frames,
+    ),
+    Family("max and mean pooling over time", networks.Pooled, frames, hop=4, delay=1),
+    Family("mean pooling over time and features", networks.PooledBoth, frames, delay=1),
+    Family("statistics pooling since reset", networks.StatisticsPooling, frames, hop=2, delay=1),
+    Family("extremes and sums since reset", networks.Extremes, frames, delay=1),
+    Family("transposed convolutions", networks.Vocoder, frames, delay=6),
+    Family("rate up, down and up", networks.UpThenDown, frames, delay=4),
+    Family("autoencoder over time and features", networks.Transposed2d, frames, hop=2, delay=1),
+    Family("blocks of audio", networks.Blocks, lambda: torch.randn(1, 320), hop=16, whole_hops=True),
+    Family("STFT, mask by GRU, ISTFT", lambda: networks.Enhancer("mask"), audio, hop=16, delay=64),
+    Family("STFT, complex mask, ISTFT", lambda: networks.Enhancer("complex", length=True), audio, hop=16, delay=64),
+    Family(
+        "STFT, angles, ISTFT not centred",
+        lambda: networks.Enhancer("angle", 64, 24, center=False),
+        lambda: torch.randn(1, 640),
+        hop=24,
+        delay=48,
+    ),
+    Family("MFCC of decibels", lambda: networks.MFCC(log_mels=False, top_db=None), audio, hop=16, delay=2),
+    Family("MFCC of log mels", lambda: networks.MFCC(log_mels=True, top_db=None), audio, hop=16, delay=2),
+    Family("BiLSTM over frequency", lambda: networks.FrequencyLSTM(bidirectional=True, num_layers=2), frames),
+    Family(
+        "BiGRU over frequency, final states",
+        lambda: networks.FrequencyLSTM(nn.GRU, bidirectional=True, final=True),
+        frames,
+    ),
+    Family("RNN over frequency", lambda: networks.FrequencyLSTM(nn.RNN, nonlinearity="relu", bias=False), frames),
+    Family("dual path over frequency and time", networks.DualPath, frames, delay=1),
+    Family(
+        "U-Net, joined skips", lambda: networks.UNet(crop=False, join=True), frames, hop=4, whole_hops=True, delay=7
+    ),
+    Family(
+        "U-Net, added skips, cropped",
+        lambda: networks.UNet(crop=True, join=False),
+        frames,
+        hop=4,
+        whole_hops=True,
+        delay=7,
+    ),
+    Family("U-Net 2d with a GRU", networks.UNet2d, frames, hop=4, delay=7, whole_hops=True),
+    Family("TCN with weight norm", networks.WeightNormTCN, frames),
+    Family("deep stack of GRU, LSTM and RNN", networks.Depth, frames),
+    Family("conditioned by a constant", networks.Conditioned, frames),
+    Family("activations in place", networks.InPlace, frames, delay=1),
     Family("keyword net on raw audio", KeywordNet, lambda: torch.randn(1, 1600), hop=160),
 )
-BY_NAME = {family.name: family for family in FAMILIES}
+# what needs the future: in windows, or with a little of it
+MODES = (
+    _windows("BiLSTM tagger in windows", refused.Tagger, 12),
+    _windows("BiLSTM tagger in sliding windows", refused.Tagger, 12, 5),
+    _windows("LSTM autoencoder in windows", refused.Autoencoder, 8),
+    _windows("attention pooling in sliding windows", refused.AttentionPooling, 8, 4),
+    _windows("normalized utterances in windows with gaps", refused.Normalized, 8, 10),
+    _windows("self-attention in windows", refused.Transformer, 8),
+    _windows("convolutions and attention, time last, in windows", networks.WholeSequence, 8),
+    Family(
+        "BiLSTM, lookahead",
+        refused.Tagger,
+        frames,
+        hop=2,
+        delay=16,
+        options={"lookahead": "8/2"},
+        whole=_lookahead({"encoder": (8, 2)}),
+    ),
+    Family(
+        "BiGRU and BiRNN behind a stride, lookahead",
+        networks.BothWaysBehindStride,
+        frames,
+        hop=6,
+        delay=12,
+        options={"lookahead": "4/3"},
+        whole=_lookahead({"gru": (4, 3), "rnn": (4, 3)}),
+    ),
+)
+# every operation in every spelling that a graph may hold it in; what they compute is of no use
+SPELLINGS = (
+    Family("spellings: arithmetic", lambda: Lambda(spellings.arithmetic, slope=nn.PReLU(FEATURES)), frames),
+    Family("spellings: functions", lambda: Lambda(spellings.functions), frames),
+    Family("spellings: comparisons", lambda: Lambda(spellings.comparisons), frames),
+    Family("spellings: shapes", lambda: Lambda(spellings.shapes), frames),
+    Family("spellings: constants", lambda: Lambda(spellings.constants), frames),
+    Family("spellings: products", lambda: Lambda(spellings.products, out=nn.Linear(FEATURES, FEATURES)), frames),
+    Family("spellings: deviations", lambda: Lambda(spellings.deviations), frames),
+    Family("spellings: complex values", lambda: Lambda(spellings.complex_values), frames),
+)
+ALL = (*FAMILIES, *MODES, *SPELLINGS)
+BY_NAME = {family.name: family for family in ALL}

@@ -172,6 +172,28 @@ def _times(d: Draft, x: str) -> list[str]:
     return [d.add(ops.Concat, parts=(y, index, *parts), axis=2)]
 
 
+def _pools(d: Draft, x: str) -> list[str]:
+    window = d.keep(ops.History, {"past": ("float32", (3, 1, 3))}, x=x)
+    ys = [d.add(ops.Pool, window=window, kind=kind, axis=0, size=2, count=2, dilation=2) for kind in ("max", "mean")]
+    ys.append(d.add(ops.Pool, window=d.add(ops.Concat, parts=(x, x), axis=2), kind="sum", axis=2, size=2, count=3))
+    q = d.add(ops.Quantize, x=x, inverse=d.floats(3))
+    total = d.add(ops.Pool, window=q, kind="sum", axis=2, size=1, count=3)
+    ys.append(d.add(ops.Dequantize, q=d.add(ops.Pool, window=total, kind="max", axis=2, size=1, count=3), scale=0.5))
+    most = d.keep(ops.CumMax, {"largest": ("int8", (1, 3))}, x=q, active=d.active())
+    ys.append(d.add(ops.Dequantize, q=most, scale=0.5))
+    ys.append(d.keep(ops.CumMax, {"largest": ("float32", (1, 3))}, x=x))
+    count = d.add(ops.FrameIndex, steps=d.steps(), frames=2, start=1.0, step_size=1.0, dtype="float32")
+    count = d.add(ops.Reshape, x=count, shape=(2, 1, 1))
+    ys.append(d.keep(ops.RunningMean, {"mean": ("float32", (1, 3))}, x=x, count=count, active=d.active()))
+    pairs = d.add(ops.Reshape, x=d.add(ops.Concat, parts=(x, *ys[:3]), axis=2), shape=(2, 1, 6, 2))
+    for length, hop in ((6, 3), (9, 9)):  # with and without a real half; two frames added, and one
+        spectrum = d.add(ops.Slice, x=pairs, axis=2, start=0, end=length // 2 + 1)
+        samples = d.add(ops.IRFFT, spectrum=spectrum, taper=d.floats(length), scale=0.5)
+        summed = d.add(ops.OverlapAdd, window=samples, hop=hop, count=1)
+        ys.append(d.add(ops.Concat, parts=(d.add(ops.Reshape, x=summed, shape=(1, 1, hop)),) * 2, axis=0))
+    return [d.add(ops.Concat, parts=tuple(ys), axis=2)]
+
+
 def _size(d: Draft, name: str) -> int:
     return int(np.prod(d.b.shape(name)))
 
@@ -221,5 +243,6 @@ PROGRAMS: dict[str, Callable[[], Program]] = {
     "integers": lambda: draft("integers", _integers),
     "integer_cells": lambda: draft("integer_cells", _integer_cells),
     "times": lambda: draft("times", _times),
+    "pools": lambda: draft("pools", _pools),
     "indices": lambda: draft("indices", _indices, "int64", (2, 1)),
 }

@@ -42,6 +42,12 @@ def sequential():
     return "no module"
 
 instance = factory()
+
+class Backwards(nn.Module):
+    def forward(self, x):
+        return x.flip(1)
+
+backwards = Backwards()
 """
 Run = Callable[..., Result]
 
@@ -187,6 +193,18 @@ def test_saved_program_that_hard_wires_its_length(run: Run) -> None:
     with pytest.raises(EdgeRNNError, match="example's length as a number"):
         run("m.pt2", "-o", "m.onnx")
     assert not Path("m.onnx").exists()
+
+
+def test_dry_run(run: Run) -> None:
+    """It writes nothing; its status says whether the module streams."""
+    result = run("user_model:with_example", "--dry-run")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("streams: hop 1, delay 1 ")
+    assert "`conv`, `conv1d` is 1 input frames late" in result.stdout
+    result = run("user_model:backwards", "--input", "float32[1,T,40]", "--dry-run", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["blockers"][0]["place"] == "`forward`, `flip`"
+    assert [path.name for path in Path().iterdir() if path.suffix] == ["user_model.py"]
 
 
 @pytest.mark.parametrize(

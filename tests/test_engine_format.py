@@ -91,7 +91,7 @@ def test_operations_are_those_of_the_engine() -> None:
         rules[name] = tuple(map(int, numbers))
     words = attributes()
     alike = {"lstm": "cell", "gru": "cell", "rnn": "cell", "qlstm": "qcell", "qgru": "qcell", "qrnn": "qcell"}
-    alike |= {"layer_norm": "norm", "where": "spread"}
+    alike |= {"layer_norm": "norm", "where": "spread", "running_mean": "cumsum", "cummax": "cumsum"}
     for name, operands, results, drawn in rows:
         least = len([operand for operand in operands if not operand.startswith("[")])
         assert all(operand.startswith("[") for operand in operands[least:])

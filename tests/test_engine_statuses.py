@@ -50,7 +50,7 @@ class Files:
 @pytest.fixture(scope="module")
 def files() -> Files:
     """`two` holds `cells` and `indices`."""
-    raw = {name: pack(PROGRAMS[name]()) for name in ("cells", "indices", "times", "elements", "layers")}
+    raw = {name: pack(PROGRAMS[name]()) for name in ("cells", "indices", "times", "elements", "layers", "pools")}
     raw["two"] = pack({name: PROGRAMS[name]() for name in ("cells", "indices")})
     return Files(library(), raw)
 
@@ -216,14 +216,14 @@ def in_port(kind: int, name: str, value: int | float, word: int = 0) -> None:
 for kind in range(3):
     in_port(kind, "kind", 3)
     in_port(kind, "value", 1 << 20)
-    in_port(kind, "zero", 1)
-    in_port(kind, "zero", 1, 1)
     in_port(kind, "rank", 9)
     in_port(kind, "dims", 1, 7)
     in_port(kind, "dims", 5)
 in_port(0, "next", 0)
 in_port(0, "init", 0)
 in_port(0, "period", 1)
+in_port(0, "group", 1)
+in_port(0, "extra", 1)
 in_port(0, "low", math.nan)
 in_port(0, "high", math.nan)
 in_port(0, "high", math.inf)
@@ -234,6 +234,10 @@ in_port(1, "init", 0)
 in_port(1, "low", 1.0)
 in_port(1, "period", 0)
 in_port(1, "period", 2)
+in_port(1, "group", 0)
+in_port(1, "group", 2)
+in_port(1, "extra", 1 << 30)
+in_port(1, "extra", 3 << 30)
 in_port(1, "offset", 1 << 30)
 in_port(1, "offset", 3 << 30)
 in_port(1, "delay", 1 << 30)
@@ -241,6 +245,7 @@ in_port(2, "next", 1 << 20)
 in_port(2, "next", 0)
 in_port(2, "init", 1 << 20)
 in_port(2, "delay", 1)
+in_port(2, "group", 1)
 in_port(2, "high", 1.0)
 for kind in (0, 2):
     broken("PORTS", f"constant {kind}", lambda f, k=kind: f.set("port", port(f, k), "value", constant(f)))
@@ -293,7 +298,8 @@ for base, kind, word, value in (
     ("times", "copy", 19, 1 << 31),
     ("times", "copy", 20, 1 << 31),
     ("times", "validity", 1, 0),
-    ("times", "reflect", 2, 1 << 20),
+    ("times", "validity", 4, 0),
+    ("times", "reflect", 0, 1 << 20),
     ("times", "frame_index", 0, 3),
     ("times", "where", 0, 7),
     ("times", "stft", 2, 1 << 21),
@@ -307,6 +313,16 @@ for base, kind, word, value in (
     ("layers", "layer_norm", 1, 1),
     ("layers", "matmul", 3, 1 << 31),
     ("layers", "cumsum", 0, 0),
+    ("pools", "pool", 1, 1),
+    ("pools", "pool", 3, 0),
+    ("pools", "pool", 4, 1 << 31),
+    ("pools", "pool", 7, 1 << 31),
+    ("pools", "pool", 8, 3),
+    ("pools", "running_mean", 0, 0),
+    ("pools", "running_mean", 1, 5),
+    ("pools", "cummax", 1, 1 << 31),
+    ("pools", "irfft", 0, 1 << 31),
+    ("pools", "irfft", 1, 1 << 21),
 ):
     broken(
         "OPERANDS",
@@ -324,8 +340,8 @@ def handmade(kind: str, values: list[tuple[int, int]], ins: int, *attributes: in
         arena += -(-count * (4, 8, 4, 2, 1, 1, 1)[dtype] // 64) * 64 + 64
     shape = (2, 1, values[port][1], *[0] * 6)  # rank, dims
     ports = b"".join(
-        struct.pack("<4I2I9IIiIff8x", kind_of_port, port, NONE, NONE, 0, 0, *shape, kind_of_port, 0, 0, 0, 0)
-        for kind_of_port in (0, 1)  # period 0 and 1
+        struct.pack("<4I2I9IIiIffIi", k, port, NONE, NONE, 0, 0, *shape, k, 0, 0, 0, 0, k, 0)
+        for k in (0, 1)  # input and output: period and group are 0 and 1
     )
     outs = len(values) - ins
     words = [OPS.index(kind) | ins << 16 | outs << 24, len(attributes), *range(len(values)), *attributes]

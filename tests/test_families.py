@@ -16,11 +16,12 @@ from edgernn.export import export_model, read_program
 from edgernn.interpret import Interpreter
 from edgernn.spec import LEFT_UNKNOWN
 
+import support
 from conftest import Exporter
-from families import BY_NAME, FAMILIES
+from families import ALL, BY_NAME
 
 each_family = pytest.mark.parametrize(
-    "name", [pytest.param(f.name, marks=pytest.mark.xdist_group(f.name)) for f in FAMILIES]
+    "name", [pytest.param(f.name, marks=pytest.mark.xdist_group(f.name)) for f in ALL]
 )
 
 
@@ -30,9 +31,13 @@ def test_contract(exported: Exporter, name: str) -> None:
     made, family = exported(name), BY_NAME[name]
     spec = edgernn.load(made.path).spec
     assert (spec.hop, spec.delay) == (family.hop, family.delay)
-    assert spec.latency == max(port.delay * port.period for port in spec.outputs) + spec.hop - 1
+    assert spec.latency == max(-(-port.delay * port.period // port.group) for port in spec.outputs) + spec.hop - 1
     assert spec.proof["max_error"] <= 1e-5
     assert spec.proof["frames"] >= 4
+    support.check(name, "streams", support.way(family))
+    support.check(name, "delay", support.delay(spec.hop, spec.delay))
+    error = spec.proof["max_error"]
+    support.check(name, "onnxruntime", f"{error:.0e}", lambda stated: error <= 5 * float(stated))
     for state in spec.states:
         assert state.input.startswith("state.")
         assert state.output == f"{state.input}_out"
@@ -44,7 +49,7 @@ def test_read_back_and_repeat(exported: Exporter, name: str) -> None:
     made, family = exported(name), BY_NAME[name]
     assert read_program(made.path) == made.result.program
     again = made.path.with_suffix(".again.onnx")
-    export_model(made.module, made.example, again, family.time_axis, name="family")
+    export_model(made.module, made.example, again, family.time_axis, name="family", **family.options)
     assert again.read_bytes() == made.path.read_bytes()
 
 
@@ -56,7 +61,8 @@ def test_file_is_valid_onnx(exported: Exporter, name: str) -> None:
     onnx.checker.check_model(model, full_check=True)
     assert [node.name for node in model.graph.node] == [op.name for op in made.result.program.ops]
     kinds = [node.op_type.split(".")[0] for node in model.graph.node]
-    layers = sum(m.num_layers for m in made.module.modules() if isinstance(m, torch.nn.RNNBase))
+    recurrent = [m for m in made.module.modules() if isinstance(m, torch.nn.RNNBase)]
+    layers = sum(m.num_layers * (2 if m.bidirectional else 1) for m in recurrent)
     assert sum(kind in ("GRU", "LSTM", "RNN") for kind in kinds) == layers
 
 
@@ -88,7 +94,9 @@ def test_model_call_equals_pytorch(exported: Exporter, name: str) -> None:
     made, family = exported(name), BY_NAME[name]
     model = edgernn.load(made.path)
     example = made.example if isinstance(made.example, tuple) else (made.example,)
-    length = 5 * model.spec.hop * 7 if family.hop == 3 else 37 * model.spec.hop + 1 + model.spec.latency
+    hop = model.spec.hop
+    length = 37 * hop + 1 + model.spec.latency
+    length = length // hop * hop if family.whole_hops else length
     random = np.random.default_rng(6)
     whole, given = [], []
     for tensor, port in zip(example, model.spec.inputs, strict=True):
@@ -99,7 +107,7 @@ def test_model_call_equals_pytorch(exported: Exporter, name: str) -> None:
             torch.from_numpy(np.moveaxis(frames.reshape(length, 1, *port.frame), 0, family.time_axis).reshape(shape))
         )
     with torch.no_grad():
-        expected = made.module(*whole)
+        expected = made.module(*whole) if family.whole is None else family.whole(made.module, *whole)
     result = model(*given)
     outputs = list(result.values()) if isinstance(result, dict) else [result]
     for port, got, wanted in zip(model.spec.outputs, outputs, tree_leaves(expected), strict=False):

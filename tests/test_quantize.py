@@ -20,11 +20,16 @@ from edgernn.errors import CalibrationError, EdgeRNNError, ExportError, ModelFil
 from edgernn.export import convert_model, export_model, read_program
 from edgernn.quantize import quantize_model, verify_models
 
+import support
 from conftest import Exporter
 from families import BY_NAME
 
 PARAMS = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in BY_NAME]
-NOTHING = ("GRU, learned initial state", "element-wise mix", "Recurrent(EMA)")  # without one integer operation
+# without one integer operation
+NOTHING = ("GRU, learned initial state", "element-wise mix", "Recurrent(EMA)")
+NOTHING += tuple(f"spellings: {kind}" for kind in ("arithmetic", "functions", "comparisons", "shapes"))
+NOTHING += ("spellings: constants", "spellings: deviations", "spellings: complex values")
+ENGINE_FLOAT = "float within 1e-5"  # test_families.py: test_engine_equals_onnxruntime
 LEAST_DB = 28.0  # of every output of every family, random weights and normal input
 
 
@@ -51,6 +56,8 @@ def test_families(name: str, exported: Exporter, tmp_path: Path) -> None:
         with pytest.raises(QuantizeError, match="has nothing to quantize"):
             quantize_model(path, sequences(path), out)
         assert not out.exists()
+        support.check(name, "int8 dB", "nothing to quantize")
+        support.check(name, "engine", ENGINE_FLOAT)
         return
     result = quantize_model(path, sequences(path), out)
     assert read_program(out) == result.program
@@ -63,6 +70,10 @@ def test_families(name: str, exported: Exporter, tmp_path: Path) -> None:
     for a, b in pairs:
         assert np.sum((a - b) ** 2) < np.sum(a**2) * 10 ** (-(20 if b.size > 100 else 15) / 10)
     assert all(db > 20 for db in result.report.near_db.values())
+    least = min(difference.snr_db for difference in result.report.outputs.values())
+    support.check(name, "int8 dB", f"{least:.0f}", lambda stated: abs(float(stated) - least) <= 1)
+    convert_model(out, out.with_suffix(".ernn"))  # which raises unless the engine has the reference's bits
+    support.check(name, "engine", f"{ENGINE_FLOAT}; int8 exact")
 
 
 @pytest.mark.parametrize(("kind", "more", "products"), [("GRU", {}, 4), ("LSTM", {"proj_size": 5}, 6), ("RNN", {}, 4)])

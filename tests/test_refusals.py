@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgernn.errors import EdgeRNNError, ExportError, UnsupportedError
-from edgernn.export import export_model
+from edgernn.export import export_model, plan_export
 from edgernn.export.rules import find_rule, rule_names
 
+import refused
+import support
 from families import FEATURES, Lambda, frames
+from networks import MFCC
 
 
 class CellLoop(nn.Module):
@@ -46,6 +49,12 @@ class Packed(nn.Module):
         return nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], batch_first=True)[0]
 
 
+def changed_part(m: nn.Module, x: Tensor) -> Tensor:
+    y = x * 2
+    y[:, :, 0] += 1
+    return y
+
+
 def attention(m: nn.Module, x: Tensor) -> Tensor:
     return torch.softmax(x @ x.transpose(1, 2), -1) @ x
 
@@ -55,7 +64,7 @@ REFUSED: list[tuple[str, Callable[[], nn.Module], list[str]]] = [
     ("inside a module", lambda: Lambda(lambda m, x: m.enc(x), enc=nn.Sequential(
         nn.Linear(FEATURES, 4), nn.LSTM(4, 4, batch_first=True, bidirectional=True)
     )), ["`enc.1`, `lstm`", "bidirectional"]),
-    ("Python loop", CellLoop, ["changes with the length", "Recurrent(cell)"]),
+    ("Python loop", CellLoop, ["`cell`, `gru_cell`", "changes with the length", "`nn.GRU`"]),
     ("packed sequence", Packed, ["pack_padded_sequence"]),
     ("softmax over time", lambda: Lambda(lambda m, x: x.softmax(1)), ["softmax", "all frames", "dim=-1"]),
     ("flip of time", lambda: Lambda(lambda m, x: x.flip(1)), ["flip", "backwards"]),
@@ -64,13 +73,33 @@ REFUSED: list[tuple[str, Callable[[], nn.Module], list[str]]] = [
     ("attention", lambda: Lambda(attention), ["matmul", "every frame with every frame"]),
     ("norm over time", lambda: Lambda(lambda m, x: m.norm(x.transpose(1, 2)), norm=nn.InstanceNorm1d(FEATURES)),
      ["instance_norm", "all frames"]),
+    ("group norm over time", lambda: Lambda(lambda m, x: m.norm(x.transpose(1, 2)), norm=nn.GroupNorm(2, FEATURES)),
+     ["group_norm", "all frames"]),
+    ("decibels below the loudest", lambda: Lambda(lambda m, x: m.front(x[:, :, 0]), front=MFCC(
+        8, 4, log_mels=False, top_db=80.0
+    )), ["decibels", "top_db=None"]),
+    ("a part changed in place", lambda: Lambda(changed_part), ["add_", "in place", "out of place"]),
+    ("adaptive pooling of time", lambda: Lambda(lambda m, x: functional.adaptive_avg_pool1d(x.transpose(1, 2), 3)),
+     ["adaptive_avg_pool1d", "whole sequence", "AvgPool1d"]),
+    ("mean without the padding", lambda: Lambda(
+        lambda m, x: functional.avg_pool1d(x.transpose(1, 2), 3, 1, 1, count_include_pad=False)
+    ), ["avg_pool1d", "count_include_pad=True"]),
+    ("an angle itself", lambda: Lambda(lambda m, x: torch.stft(
+        x[:, :, 0], 8, 4, window=torch.ones(8), center=False, return_complex=True
+    ).angle() + 1), ["add", "angle"]),
+    ("rates that do not divide", lambda: Lambda(
+        lambda m, x: m.down(x.transpose(1, 2).repeat_interleave(3, -1)), down=nn.Conv1d(FEATURES, 2, 2, stride=2)
+    ), ["conv1d", "one of 2 frames where 3 come at a time"]),
+    ("projection over a feature axis", lambda: Lambda(
+        lambda m, x: m.rnn(x.reshape(-1, FEATURES // 2, 2))[0], rnn=nn.LSTM(2, 4, proj_size=2, batch_first=True)
+    ), ["lstm", "proj_size"]),
     ("linear over time", lambda: Lambda(lambda m, x: m.fc(x.transpose(1, 2)), fc=nn.Linear(24, 4)), ["torch.export"]),
     ("reshape mixing time", lambda: Lambda(lambda m, x: x.transpose(1, 2).reshape(1, -1, FEATURES)), ["mixes frames"]),
     ("recurs over features", lambda: Lambda(
         lambda m, x: m.gru(x.transpose(1, 2).reshape(1, FEATURES, -1)[:, :, :4])[0], gru=nn.GRU(4, 4, batch_first=True)
     ), ["at a fixed place"]),
     ("first frame", lambda: Lambda(lambda m, x: x[:, 0]), ["frame 0", "newest"]),
-    ("frames joined in time", lambda: Lambda(lambda m, x: torch.cat([x, x], 1)), ["higher rate"]),
+    ("frames joined in time", lambda: Lambda(lambda m, x: torch.cat([x, x], 1)), ["joins values along time"]),
     ("replicate padding", lambda: Lambda(lambda m, x: functional.pad(x.transpose(1, 2), (3, 0), "replicate")),
      ["replicate", "zeros"]),
     ("a table with a row per frame", lambda: Lambda(lambda m, x: x + torch.randn(1, 24, FEATURES)), []),
@@ -144,3 +173,46 @@ def test_rules_are_found_by_name() -> None:
     assert find_rule("gru.input") is not None
     assert find_rule("no.such") is None
     assert len(rule_names()) > 100
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in refused.REFUSED])
+def test_modules_that_users_bring(case: refused.Refused) -> None:
+    """A dry run names the module, the operation and a remedy."""
+    plan = plan_export(case.make(), refused.example())
+    assert plan.spec is None
+    first = plan.blockers[0]
+    assert first.place == case.place
+    assert case.cause in first.cause
+    assert case.hint in first.hint
+    assert f"blocks: {first.place}: {first.cause}" in plan.report()
+    for column, found in zip(support.REFUSAL_COLUMNS, (first.place, first.cause, first.hint), strict=True):
+        support.check(case.name, column, found)
+
+
+def test_all_that_blocks_is_found() -> None:
+    """Behind what blocks, the others are looked at too; what streams is told with its delay and its states."""
+    module = Lambda(
+        lambda m, x: m.gru(m.lstm(m.conv(x.transpose(1, 2)).transpose(1, 2).softmax(1))[0])[0].flip(1),
+        conv=nn.Conv1d(FEATURES, 4, 5, padding=2),
+        lstm=nn.LSTM(4, 4, batch_first=True, bidirectional=True),
+        gru=nn.GRU(8, 4, batch_first=True),
+    )
+    plan = plan_export(module, frames())
+    assert [item.place for item in plan.blockers] == ["`forward`, `softmax`", "`lstm`, `lstm`", "`forward`, `flip`"]
+    assert [(step.path, step.delay) for step in plan.steps if step.delay] == [("conv", 2)]
+    assert [step.states for step in plan.steps if step.path == "gru" and step.states] == [("state.gru.l0.h",)]
+
+
+def test_plan_of_what_streams() -> None:
+    """Delays are said where they arise, also those of branches that wait; they sum up to the contract's."""
+    module = Lambda(
+        lambda m, x: m.gru(x + m.conv(x.transpose(1, 2)).transpose(1, 2))[0],
+        conv=nn.Conv1d(FEATURES, FEATURES, 7, padding=3),
+        gru=nn.GRU(FEATURES, 4, batch_first=True),
+    )
+    plan = plan_export(module, frames())
+    assert plan.blockers == ()
+    assert plan.spec is not None
+    assert sum(step.delay for step in plan.steps) == plan.spec.delay == 3
+    assert plan.report().startswith("streams: hop 1, delay 3 output frames, latency 3 input frames\n")
+    assert "`conv`, `conv1d` is 3 input frames late" in plan.report()

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from torch import nn
 
 from edgernn.commands.quantize import DATA, quantize_options, text
-from edgernn.export import convert_model, export_model
+from edgernn.export import convert_model, export_model, plan_export
 from edgernn.export.checkpoint import fit_weights
 from edgernn.export.source import resolve
 from edgernn.quantize import quantize_model, quantize_module
@@ -22,14 +22,15 @@ from edgernn.spec import StreamSpec
 Options = dict[str, Any]
 
 FORM_OPTIONS = ("precision", "per_channel")
-MODULE_OPTIONS = ("weights", "inputs", "time_axis", "name", "model_version", "labels", "rate", "meta")
+MODULE_OPTIONS = (
+    *("weights", "inputs", "time_axis", "name", "model_version", "labels", "rate", "train_length", "meta"),
+    *("mode", "lookahead", "dry_run"),
+)
 
 
 @click.command("export")
 @click.argument("source", metavar="SRC")
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The file to write: .onnx, .ernn, .tflite."
-)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write: .onnx, .ernn, .tflite.")
 @click.option("--weights", metavar="F[:KEY]", help="Checkpoint (.pt, .ckpt, .safetensors), and its entry.")
 @click.option("--input", "inputs", multiple=True, metavar="DESC", help="An input, as `float32[1,T,40]`; T is time.")
 @click.option("--time-axis", type=int, help="Position of time in the example.  [default: 1]")
@@ -37,18 +38,24 @@ MODULE_OPTIONS = ("weights", "inputs", "time_axis", "name", "model_version", "la
 @click.option("--model-version", help="The model's version.  [default: 1]")
 @click.option("--labels", metavar="A,B,…|FILE", help="Names of the output's features, or a file with one a line.")
 @click.option("--rate", type=float, metavar="HZ", help="Frames of the input per second.")
+@click.option("--train-length", type=click.IntRange(1), metavar="N", help="Frames of the sequences it was trained on.")
+@click.option(
+    "--mode", default="stream", show_default=True, help="stream, window:N[/SLIDE] or offline (a whole window)."
+)
+@click.option("--lookahead", metavar="N[/BLOCK]|MSms", help="What backward layers see of the future.")
 @click.option("--meta", multiple=True, metavar="K=V", help="Anything else to keep in the file.")
 @click.option("--precision", type=click.Choice(["float32", "hybrid8", "int8", "int16x8"]), help="Of a .tflite file.")
 @click.option("--per-channel", is_flag=True, help="Of hybrid8: row scales in the file, for TFLite 2.17 and later.")
 @click.option("--calibration", metavar="DATA", help=f"Write it in int8, calibrated with {DATA}")
 @quantize_options
+@click.option("--dry-run", is_flag=True, help="Write nothing; say what streams, how late and why, and what does not.")
 @click.option("--json", "as_json", is_flag=True, help="Print the contract as JSON.")
 @click.pass_context
 def command(
     ctx: click.Context,
     /,
     source: str,
-    output: Path,
+    output: Path | None,
     weights: str | None,
     inputs: tuple[str, ...],
     time_axis: int | None,
@@ -56,18 +63,30 @@ def command(
     model_version: str | None,
     labels: str | None,
     rate: float | None,
+    train_length: int | None,
+    mode: str,
+    lookahead: str | None,
     meta: tuple[str, ...],
     precision: str | None,
     per_channel: bool,
     calibration: str | None,
+    dry_run: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Turn a PyTorch module into a streaming model file, and prove it; or an .onnx file of ours into another format.
 
     SRC is `package.module:factory`, whose factory returns the module or (module, example), a .pt2 file, or an .onnx
-    file that this wrote. With --calibration the file is in int8, as by `edgernn quantize`.
+    file that this wrote. With --calibration the file is in int8, as by `edgernn quantize`. With --dry-run no file is
+    written, and the exit status says whether the module streams.
     """
+    if source.endswith(".onnx"):
+        _refuse(ctx, MODULE_OPTIONS, "goes with a module; the file has its contract already")
+    if dry_run:
+        _dry_run(ctx, source, inputs, time_axis, as_json, mode=mode, lookahead=lookahead, rate_hz=rate)
+        return
+    if output is None:
+        raise click.UsageError("Missing option '-o' / '--output'.", ctx)
     form: Options = {"precision": precision} if precision else {}
     form |= {"per_channel": True} if per_channel else {}
     if calibration is None:
@@ -75,7 +94,6 @@ def command(
     else:
         _refuse(ctx, FORM_OPTIONS, "goes with a file that is quantized already, or with a float one")
     if source.endswith(".onnx"):
-        _refuse(ctx, MODULE_OPTIONS, "goes with a module; the file has its contract already")
         spec = _from_file(Path(source), output, calibration, options, form)
     else:
         module, example, axes = resolve(source, inputs)
@@ -88,11 +106,24 @@ def command(
             "model_version": model_version or "1",
             "labels": _labels(labels),
             "rate_hz": rate,
+            "train_length": train_length,
+            "mode": mode,
+            "lookahead": lookahead,
             "meta": dict(_pair(item) for item in meta),
         }
         spec = _from_module(module, example, output, calibration, contract | form, options)
     if as_json:
         click.echo(json.dumps(json.loads(spec.to_json()), indent=2))
+
+
+def _dry_run(
+    ctx: click.Context, source: str, inputs: tuple[str, ...], time_axis: int | None, as_json: bool, **options: Any
+) -> None:
+    module, example, axes = resolve(source, inputs)
+    plan = plan_export(module, example, time_axis if time_axis is not None else 1 if axes is None else axes, **options)
+    click.echo(json.dumps(plan.as_dict(), indent=2) if as_json else plan.report())
+    if plan.blockers:
+        ctx.exit(1)
 
 
 def _from_file(source: Path, output: Path, calibration: str | None, options: Options, form: Options) -> StreamSpec:

@@ -55,10 +55,14 @@ def _contract(model: Model) -> list[str]:
         kind = "newest of " if output.newest else ""
         lines.append(
             f"output  {output.name}: {output.dtype} {kind}{_shape(output.frame)}{at},"
-            f" one per {output.period} input frames, delay {output.delay}"
+            f" {output.group if output.group > 1 else 'one'} per {output.period} input frames, delay {output.delay}"
         )
     field = "all since reset" if spec.receptive_field is None else lasting(spec.receptive_field)
     lines += [f"hop     {lasting(spec.hop)}", f"latency {lasting(spec.latency)}", f"sees    {field}"]
+    if spec.train_length is not None:
+        lines.append(f"trained on sequences of {lasting(spec.train_length)}")
+    warm = "not within what was measured" if spec.warmup is None else lasting(spec.warmup)
+    lines.append(f"warm-up {warm}, until within 40 dB of a long-running stream")
     lines += [f"labels  {', '.join(spec.labels)}"] if spec.labels else []
     lines += [f"meta    {key} = {value}" for key, value in spec.meta.items()]
     if spec.proof:

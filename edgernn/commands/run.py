@@ -29,6 +29,7 @@ Array = npt.NDArray[Any]
               help="Samples on stdin.")  # fmt: skip
 @click.option("--rate", type=float, metavar="HZ", help="Rate of the frames that come; refused when it is another.")
 @click.option("--chunk", type=click.IntRange(1), help="Frames to push at a time.  [default: the hop]")
+@click.option("--reset-every", type=click.IntRange(1), metavar="M", help="A fresh state fades in every M frames.")
 @click.option("--state-in", type=click.Path(path_type=Path), help="Go on from this saved state.")
 @click.option("--state-out", type=click.Path(path_type=Path), help="Save the state behind the last frame; no flush.")
 @click.option("--hash", "hashed", is_flag=True, help="Print a SHA-256 of all outputs at the end.")
@@ -40,6 +41,7 @@ def command(
     kind: str,
     rate: float | None,
     chunk: int | None,
+    reset_every: int | None,
     state_in: Path | None,
     state_out: Path | None,
     hashed: bool,
@@ -48,7 +50,7 @@ def command(
 ) -> None:
     """Stream a recording, or stdin, through MODEL; prints one JSON line per output frame."""
     loaded = load(model, backend, threads)
-    stream = loaded.stream(rate)
+    stream = loaded.stream(rate, reset_every=reset_every)
     if state_in is not None:
         try:
             stream.restore(state_in.read_bytes())

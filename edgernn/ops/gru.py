@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from edgernn.ops.arithmetic import UNARY
-from edgernn.program import Array, Op, Operand, Type, present, volume
+from edgernn.ops.cell import Cell
+from edgernn.program import Array, Op, Operand, present
 
 
 @dataclass(frozen=True, kw_only=True)
-class GRU(Op):
+class GRU(Cell, Op):
     """`torch.nn.GRU`'s cell (reset-after) over the frames of a step; gate order r z n.
 
     x `[frames, batch, in]`, h `[batch, hidden]`, weight_ih `[3 hidden, in]`, weight_hh `[3 hidden, hidden]`, biases
     `[3 hidden]` or absent. Gives y `[frames, batch, hidden]` and the new h. Where `active` (bool, `[]`) is given
     and false, the state is held: the new h is the old one, and y is not meaningful.
+    Without a state it runs over the positions of each frame: see `Cell`.
     """
 
+    STATES: ClassVar[dict[str, str]] = {"h": "float32"}
+
     x: Operand
-    h: Operand
+    h: Operand = ""
     weight_ih: Operand
     weight_hh: Operand
     bias_ih: Operand = ""
     bias_hh: Operand = ""
     active: Operand = ""
-
-    def infer(self, *operands: Type | None) -> tuple[Type, ...]:
-        x, h = present(operands[0]), present(operands[1])
-        return Type(x.dtype, (*x.shape[:2], h.shape[-1])), h
+    reverse: bool = False
 
     def evaluate(self, *operands: Array | None) -> tuple[Array, ...]:
+        if operands[1] is None:
+            return self.by_position(self.evaluate, present(operands[0]), *operands[1:])
         x, h, w_ih, w_hh = (present(operand) for operand in operands[:4])
         b_ih, b_hh, active = operands[4:]
         sigmoid = UNARY["sigmoid"]
@@ -44,7 +48,3 @@ class GRU(Op):
             h = (1 - z) * np.tanh(xn + r * hn) + z * h
             rows.append(h)
         return np.stack(rows), (h if active is None or active else old)
-
-    def macs(self, *operands: Type | None) -> int:
-        x, w_ih, w_hh = present(operands[0]), present(operands[2]), present(operands[3])
-        return int(x.shape[0] * x.shape[1]) * (volume(w_ih.shape) + volume(w_hh.shape))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from edgernn.program import Op, Operand, Type, present, volume
+from edgernn.ops.cell import Cell
+from edgernn.program import Op, Operand
 
 
 @dataclass(frozen=True, kw_only=True)
-class QGRU(Op):
+class QGRU(Cell, Op):
     """`GRU` in integers; docs/int8.md has the arithmetic.
 
     x int8 or int16 `[frames, batch, in]`, h int32 `[batch, hidden]` in units of 2^-30, weight_ih int8 `[3 hidden, in]`,
@@ -17,8 +19,10 @@ class QGRU(Op):
     takes h as `h_dtype` in units of 2^-h_shift; y is `y_dtype` in units of 2^-y_shift. `active` as in `GRU`.
     """
 
+    STATES: ClassVar[dict[str, str]] = {"h": "int32"}
+
     x: Operand
-    h: Operand
+    h: Operand = ""
     weight_ih: Operand
     weight_hh: Operand
     bias_ih: Operand
@@ -31,11 +35,4 @@ class QGRU(Op):
     h_shift: int = 7
     y_dtype: str = "int8"
     y_shift: int = 7
-
-    def infer(self, *operands: Type | None) -> tuple[Type, ...]:
-        x, h = present(operands[0]), present(operands[1])
-        return Type(self.y_dtype, (*x.shape[:2], h.shape[-1])), h
-
-    def macs(self, *operands: Type | None) -> int:
-        x, w_ih, w_hh = present(operands[0]), present(operands[2]), present(operands[3])
-        return int(x.shape[0] * x.shape[1]) * (volume(w_ih.shape) + volume(w_hh.shape))
+    reverse: bool = False

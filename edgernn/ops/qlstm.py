@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from edgernn.program import Op, Operand, Type, present, volume
+from edgernn.ops.cell import Cell
+from edgernn.program import Op, Operand
 
 
 @dataclass(frozen=True, kw_only=True)
-class QLSTM(Op):
+class QLSTM(Cell, Op):
     """`LSTM` in integers; docs/int8.md has the arithmetic.
 
     x int8 or int16 `[frames, batch, in]`, h int16 `[batch, out]` in units of 2^(h_exponent - 15), c int32
@@ -18,9 +20,11 @@ class QLSTM(Op):
     y_dtype, y_shift (units of 2^(h_exponent - shift)) and `active` as in `QGRU`.
     """
 
+    STATES: ClassVar[dict[str, str]] = {"h": "int16", "c": "int32"}
+
     x: Operand
-    h: Operand
-    c: Operand
+    h: Operand = ""
+    c: Operand = ""
     weight_ih: Operand
     weight_hh: Operand
     bias: Operand
@@ -36,12 +40,4 @@ class QLSTM(Op):
     h_shift: int = 7
     y_dtype: str = "int8"
     y_shift: int = 7
-
-    def infer(self, *operands: Type | None) -> tuple[Type, ...]:
-        x, h, c = (present(operand) for operand in operands[:3])
-        return Type(self.y_dtype, (*x.shape[:2], h.shape[-1])), h, c
-
-    def macs(self, *operands: Type | None) -> int:
-        x = present(operands[0])
-        weights = [operands[index] for index in (3, 4, 8)]
-        return int(x.shape[0] * x.shape[1]) * sum(volume(w.shape) for w in weights if w is not None)
+    reverse: bool = False

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from edgernn.program import Op, Operand, Type, present, volume
+from edgernn.ops.cell import Cell
+from edgernn.program import Op, Operand
 
 
 @dataclass(frozen=True, kw_only=True)
-class QRNN(Op):
+class QRNN(Cell, Op):
     """`RNN` in integers; `kind` is tanh or relu; docs/int8.md has the arithmetic.
 
     x int8 or int16 `[frames, batch, in]`, h int16 `[batch, hidden]` in units of 2^(h_exponent - 15), weight_ih int8
@@ -16,8 +18,10 @@ class QRNN(Op):
     `[hidden]` from the sums to units of 2^-12 (tanh) or to h's (relu). The other attributes as in `QLSTM`.
     """
 
+    STATES: ClassVar[dict[str, str]] = {"h": "int16"}
+
     x: Operand
-    h: Operand
+    h: Operand = ""
     weight_ih: Operand
     weight_hh: Operand
     bias: Operand
@@ -31,11 +35,4 @@ class QRNN(Op):
     h_shift: int = 7
     y_dtype: str = "int8"
     y_shift: int = 7
-
-    def infer(self, *operands: Type | None) -> tuple[Type, ...]:
-        x, h = present(operands[0]), present(operands[1])
-        return Type(self.y_dtype, (*x.shape[:2], h.shape[-1])), h
-
-    def macs(self, *operands: Type | None) -> int:
-        x, w_ih, w_hh = present(operands[0]), present(operands[2]), present(operands[3])
-        return int(x.shape[0] * x.shape[1]) * (volume(w_ih.shape) + volume(w_hh.shape))
+    reverse: bool = False

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from edgernn.ops.arithmetic import UNARY
-from edgernn.program import Array, Op, Operand, Type, present, volume
+from edgernn.ops.cell import Cell
+from edgernn.program import Array, Op, Operand, present
 
 
 @dataclass(frozen=True, kw_only=True)
-class RNN(Op):
+class RNN(Cell, Op):
     """`torch.nn.RNN`'s cell over the frames of a step; `kind` is tanh or relu.
 
     x `[frames, batch, in]`, h `[batch, hidden]`, weight_ih `[hidden, in]`, weight_hh `[hidden, hidden]`, biases
     `[hidden]` or absent. Gives y `[frames, batch, hidden]` and the new h, held where `active` is false (see `GRU`).
+    Without a state it runs over the positions of each frame: see `Cell`.
     """
 
+    STATES: ClassVar[dict[str, str]] = {"h": "float32"}
+
     x: Operand
-    h: Operand
+    h: Operand = ""
     weight_ih: Operand
     weight_hh: Operand
     bias_ih: Operand = ""
     bias_hh: Operand = ""
     active: Operand = ""
     kind: str = "tanh"
-
-    def infer(self, *operands: Type | None) -> tuple[Type, ...]:
-        x, h = present(operands[0]), present(operands[1])
-        return Type(x.dtype, (*x.shape[:2], h.shape[-1])), h
+    reverse: bool = False
 
     def evaluate(self, *operands: Array | None) -> tuple[Array, ...]:
+        if operands[1] is None:
+            return self.by_position(self.evaluate, present(operands[0]), *operands[1:])
         x, h, w_ih, w_hh = (present(operand) for operand in operands[:4])
         b_ih, b_hh, active = operands[4:]
         old, rows = h, []
@@ -42,7 +46,3 @@ class RNN(Op):
             h = UNARY[self.kind](total)
             rows.append(h)
         return np.stack(rows), (h if active is None or active else old)
-
-    def macs(self, *operands: Type | None) -> int:
-        x, w_ih, w_hh = present(operands[0]), present(operands[2]), present(operands[3])
-        return int(x.shape[0] * x.shape[1]) * (volume(w_ih.shape) + volume(w_hh.shape))

@@ -28,8 +28,8 @@ class Validity(Op):
 
     Frame `q` of step `steps` is whole-sequence frame `steps * frames + q - delay`. It is inside when that is not
     negative (checked when `steps` is given) and below the sequence's length (checked when `left` is given: input
-    frames from the start of this step to the end). `scalar` asks only for the first frame: a delay that is a
-    multiple of `frames` starts all frames of a step together.
+    frames from the start of this step to the end; `period` to `extra` as in `Timing`). `scalar` asks only for the
+    first frame: a delay that is a multiple of `frames` starts all frames of a step together.
     """
 
     steps: Operand = ""
@@ -39,6 +39,8 @@ class Validity(Op):
     offset: int
     delay: int
     scalar: bool = False
+    group: int = 1
+    extra: int = 0
 
     def infer(self, *operands: Type | None) -> tuple[Type, ...]:
         return (Type("bool", () if self.scalar else (self.frames,)),)
@@ -51,7 +53,7 @@ class Validity(Op):
             inside &= steps * self.frames + q >= self.delay
         if left is not None:
             # T = steps * hop + left, and hop is a multiple of the period: the length counted from this step's start
-            inside &= q - self.delay < (left + self.offset) // self.period
+            inside &= q - self.delay < (left + self.offset) // self.period * self.group + self.extra
         return (inside[0] if self.scalar else inside,)
 
 

@@ -17,6 +17,8 @@ F = TypeVar("F", bound=Rule)
 
 FAMILIES = (
     "arithmetic",
+    "attention",
+    "complex",
     "composed",
     "conv",
     "embedding",
@@ -25,24 +27,29 @@ FAMILIES = (
     "linear",
     "norm",
     "passing",
+    "pool",
     "recurrent",
     "reduce",
     "scan",
     "spectrum",
     "time",
+    "upsample",
 )
 
 _RULES: dict[str, Rule] = {}
+_COMPLEX: set[str] = set()
 
 
-def rule(*names: str) -> Callable[[F], F]:
-    """Register a function as the rule of these operations."""
+def rule(*names: str, complex: bool = False) -> Callable[[F], F]:
+    """Register a function as the rule of these operations; `complex` ones know complex values."""
 
     def register(function: F) -> F:
         for name in names:
             if name in _RULES:
                 raise ValueError(f"two rules for {name}")
             _RULES[name] = function
+            if complex:
+                _COMPLEX.add(name)
         return function
 
     return register
@@ -51,6 +58,11 @@ def rule(*names: str) -> Callable[[F], F]:
 def find_rule(name: str) -> Rule | None:
     """The rule of an operation, by its `aten` name."""
     return _all().get(name)
+
+
+def knows_complex(name: str) -> bool:
+    """Whether the rule of an operation takes complex values."""
+    return name in _COMPLEX
 
 
 def rule_names() -> tuple[str, ...]:

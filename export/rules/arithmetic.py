@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +12,9 @@ from torch import fx
 from edgernn import ops
 from edgernn.errors import UnsupportedError
 from edgernn.export.rules import rule
+from edgernn.export.rules.complex import binary as complex_binary
+from edgernn.export.rules.complex import is_complex, magnitude
+from edgernn.export.rules.complex import unary as complex_unary
 from edgernn.export.rules.operands import Number, broadcast
 from edgernn.export.symbols import Const, Timed
 
@@ -25,6 +29,7 @@ UNARY = {
     "exp": "exp",
     "floor": "floor",
     "log": "log",
+    "bitwise_not": "not",
     "logical_not": "not",
     "neg": "neg",
     "reciprocal": "reciprocal",
@@ -37,6 +42,10 @@ UNARY = {
     "tanh": "tanh",
 }
 BINARY = {
+    "__and__": "and",
+    "__or__": "or",
+    "bitwise_and": "and",
+    "bitwise_or": "or",
     "div": "div",
     "eq": "equal",
     "ge": "greater_equal",
@@ -49,6 +58,9 @@ BINARY = {
     "minimum": "min",
     "mul": "mul",
 }
+# which have no overload for numbers, or none that a graph holds
+_OF_TENSORS = dict.fromkeys(("logical_and", "logical_or", "maximum", "minimum"), ("default",))
+_OF_TENSORS |= dict.fromkeys(("__and__", "__or__", "bitwise_and", "bitwise_or"), ("Tensor",))
 Operand = Timed | Const | Number
 
 
@@ -67,8 +79,10 @@ def binary(t: Translator, node: fx.Node, kind: str, a: Operand, b: Operand) -> T
 def _unary_rule(kind: str) -> Callable[..., Timed]:
     def apply(t: Translator, node: fx.Node, x: Timed) -> Timed:
         x = t.settle(x)
+        if kind == "not":
+            x = _truth(t, node, x)
         if x.complex:
-            raise UnsupportedError("takes a complex value", hint="take `abs()` or `torch.view_as_real` of it first")
+            return complex_unary(t, node, kind, x)
         return t.result(node, unary(t, node, x, kind), x)
 
     return apply
@@ -76,9 +90,29 @@ def _unary_rule(kind: str) -> Callable[..., Timed]:
 
 def _binary_rule(kind: str) -> Callable[..., Timed]:
     def apply(t: Translator, node: fx.Node, a: Operand, b: Operand) -> Timed:
+        if is_complex(a) or is_complex(b):
+            return complex_binary(t, node, kind, a, b)
+        if kind in ("and", "or"):
+            return binary(t, node, kind, *(_truth(t, node, item) for item in (a, b)))
         return binary(t, node, kind, *promote(t, node, a, b))
 
     return apply
+
+
+def _truth(t: Translator, node: fx.Node, item: Any) -> Any:
+    """An operand of a logical operation, which is true where it is not zero; bits of integers have no rule."""
+    if not isinstance(item, (Timed, Const)):
+        return bool(item)
+    if not str(node.target).startswith("aten.logical") and _dtype(t, item) != "bool":
+        raise UnsupportedError("works on the bits of integers", hint="compute with bool or float values")
+    return cast(t, node, item, "bool")
+
+
+@rule("ne.Tensor", "ne.Scalar")
+def differs(t: Translator, node: fx.Node, a: Operand, b: Operand) -> Timed:
+    """Not equal."""
+    same = binary(t, node, "equal", *promote(t, node, a, b))
+    return t.result(node, unary(t, node, same, "not", "not"), same)
 
 
 def promote(t: Translator, node: fx.Node, *operands: Operand) -> list[Operand]:
@@ -116,19 +150,19 @@ def _dtype(t: Translator, item: Timed | Const) -> str:
 
 for _name, _kind in UNARY.items():
     if _name != "abs":
-        rule(f"{_name}.default")(_unary_rule(_kind))
+        rule(f"{_name}.default", complex=_kind in ("cos", "sin", "exp", "neg"))(_unary_rule(_kind))
 for _name, _kind in BINARY.items():
-    for _overload in ("Tensor", "Scalar", "default"):
-        rule(f"{_name}.{_overload}")(_binary_rule(_kind))
+    for _overload in _OF_TENSORS.get(_name, ("Tensor", "Scalar")):
+        rule(f"{_name}.{_overload}", complex=_kind in ("mul", "div"))(_binary_rule(_kind))
 
 
-@rule("add.Tensor", "add.Scalar")
+@rule("add.Tensor", "add.Scalar", complex=True)
 def add(t: Translator, node: fx.Node, a: Operand, b: Operand, alpha: Number = 1) -> Timed:
     """a + alpha b."""
     return _weighted(t, node, a, b, alpha, "add")
 
 
-@rule("sub.Tensor", "sub.Scalar")
+@rule("sub.Tensor", "sub.Scalar", complex=True)
 def sub(t: Translator, node: fx.Node, a: Operand, b: Operand, alpha: Number = 1) -> Timed:
     """a - alpha b."""
     return _weighted(t, node, a, b, alpha, "sub")
@@ -143,19 +177,18 @@ def rsub(t: Translator, node: fx.Node, a: Operand, b: Operand, alpha: Number = 1
 def _weighted(t: Translator, node: fx.Node, a: Operand, b: Operand, alpha: Number, kind: str) -> Timed:
     if alpha != 1:
         raise UnsupportedError(f"`alpha={alpha}`", hint="multiply the operand itself")
+    if is_complex(a) or is_complex(b):
+        return complex_binary(t, node, kind, a, b)
     return binary(t, node, kind, *promote(t, node, a, b))
 
 
-@rule("abs.default")
+@rule("abs.default", complex=True)
 def absolute(t: Translator, node: fx.Node, x: Timed) -> Timed:
     """Absolute value; of a complex value the root of its power."""
     x = t.settle(x)
     if not x.complex:
         return t.result(node, unary(t, node, x, "abs"), x)
-    square = t.add(ops.Binary, t.name(node, "square"), x.timing, a=x.value, b=x.value, kind="mul")
-    last = len(t.builder.shape(square)) - 1
-    power = t.add(ops.Reduce, t.name(node, "power"), x.timing, x=square, kind="sum", axes=(last,), keepdims=False)
-    return t.result(node, t.add(ops.Unary, t.name(node), x.timing, x=power, kind="sqrt"), x)
+    return t.result(node, magnitude(t, node, x), replace(x, complex=False))
 
 
 @rule("pow.Tensor_Scalar")
@@ -182,6 +215,18 @@ def power_of(t: Translator, node: fx.Node, base: Operand, exponent: Operand) -> 
 def square(t: Translator, node: fx.Node, x: Timed) -> Timed:
     """x squared."""
     return power(t, node, x, 2)
+
+
+@rule("max.other", "min.other")
+def extreme_of_two(t: Translator, node: fx.Node, a: Operand, b: Operand) -> Timed:
+    """The larger or smaller of two values."""
+    return binary(t, node, str(node.target).split(".")[1], *promote(t, node, a, b))
+
+
+@rule("relu6.default")
+def relu6(t: Translator, node: fx.Node, x: Timed) -> Timed:
+    """x limited to [0, 6]."""
+    return clamp(t, node, x, 0, 6)
 
 
 @rule("clamp.default", "hardtanh.default")

@@ -66,12 +66,39 @@ def leaky_relu(t: Translator, node: fx.Node, x: Timed, slope: float = 0.01) -> T
 def elu(
     t: Translator, node: fx.Node, x: Timed, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0
 ) -> Timed:
-    """max(x, 0) + alpha (exp(min(x, 0)) - 1)."""
-    if (scale, input_scale) != (1.0, 1.0):
-        raise UnsupportedError("scaled ELU has no rule", hint="use nn.ELU")
+    """scale (max(x, 0) + alpha (exp(input_scale min(x, 0)) - 1))."""
     f = _Terms(t, node, x)
-    below = f.binary("sub", f.unary("exp", f.binary("min", f.x.value, 0.0)), 1.0)
-    return f.done(f.binary("add", f.unary("relu", f.x.value), f.binary("mul", below, float(alpha))))
+    low = f.binary("min", f.x.value, 0.0)
+    low = low if input_scale == 1 else f.binary("mul", low, float(input_scale))
+    below = f.binary("mul", f.binary("sub", f.unary("exp", low), 1.0), float(alpha))
+    y = f.binary("add", f.unary("relu", f.x.value), below)
+    return f.done(y if scale == 1 else f.binary("mul", y, float(scale)))
+
+
+@rule("selu.default")
+def selu(t: Translator, node: fx.Node, x: Timed) -> Timed:
+    """Self-normalising ELU (Klambauer et al. 2017)."""
+    return elu(t, node, x, 1.6732632423543772, 1.0507009873554805)
+
+
+@rule("celu.default")
+def celu(t: Translator, node: fx.Node, x: Timed, alpha: float = 1.0) -> Timed:
+    """max(x, 0) + alpha (exp(min(x, 0) / alpha) - 1)."""
+    return elu(t, node, x, alpha, 1.0, 1 / alpha)
+
+
+@rule("mish.default")
+def mish(t: Translator, node: fx.Node, x: Timed) -> Timed:
+    """x tanh(softplus(x))."""
+    f = _Terms(t, node, x)
+    return f.done(f.binary("mul", f.x.value, f.unary("tanh", f.unary("softplus", f.x.value))))
+
+
+@rule("log_sigmoid.default")
+def log_sigmoid(t: Translator, node: fx.Node, x: Timed) -> Timed:
+    """-softplus(-x)."""
+    f = _Terms(t, node, x)
+    return f.done(f.unary("neg", f.unary("softplus", f.unary("neg", f.x.value))))
 
 
 @rule("softplus.default")
@@ -81,13 +108,6 @@ def softplus(t: Translator, node: fx.Node, x: Timed, beta: float = 1.0, threshol
     if beta == 1:
         return f.done(f.unary("softplus", f.x.value))
     return f.done(f.binary("div", f.unary("softplus", f.binary("mul", f.x.value, float(beta))), float(beta)))
-
-
-@rule("softsign.default")
-def softsign(t: Translator, node: fx.Node, x: Timed) -> Timed:
-    """x / (1 + |x|)."""
-    f = _Terms(t, node, x)
-    return f.done(f.binary("div", f.x.value, f.binary("add", f.unary("abs", f.x.value), 1.0)))
 
 
 @rule("hardsigmoid.default")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,10 @@ from edgernn.program import Timing
 
 if TYPE_CHECKING:
     from edgernn.export.streaming import Translator
+
+
+SPREADS = "spreads the newest frame over the whole sequence"
+IN_WINDOWS = "`--mode window:N` takes the sequence in pieces of N frames, each as a whole"
 
 
 def reshape_value(t: Translator, name: str, value: str, shape: Shape, timing: Timing) -> str:
@@ -39,9 +44,10 @@ def reshape_value(t: Translator, name: str, value: str, shape: Shape, timing: Ti
     "squeeze.default",
     "squeeze.dims",
     "unsqueeze.default",
+    complex=True,
 )
 def reshape(t: Translator, node: fx.Node, x: Timed | FinalState, *_: Any) -> Timed | FinalState:
-    """Any change of shape that keeps each frame's elements together, or folds `k` frames into one."""
+    """Any change of shape that keeps each frame's elements together, folds `k` frames into one, or one into `k`."""
     shape: Shape = t.shape(node)
     if isinstance(x, FinalState):
         if shape[:1] == x.shape[:1]:
@@ -61,28 +67,31 @@ def reshape(t: Translator, node: fx.Node, x: Timed | FinalState, *_: Any) -> Tim
         return replace(x, value=value, shape=shape, axis=axis)
     if ahead == new_ahead == 1 and length % new_length == 0 and behind * (length // new_length) == new_behind:
         return _fold(t, node, t.settle(x), length // new_length, shape, axis)
-    raise UnsupportedError(
-        "mixes frames with features", hint="reshape each frame's own axes only, or fold k frames: x.view(1, T // k, -1)"
-    )
+    if ahead == new_ahead == 1 and new_length % length == 0 and behind == new_behind * (new_length // length):
+        from edgernn.export.rules.upsample import taken_apart  # which reshapes too
+
+        return taken_apart(t, node, t.settle(x), new_length // length, shape, axis)
+    return t.mixed(node, t.settle(x), shape, axis)
 
 
 def _fold(t: Translator, node: fx.Node, x: Timed, count: int, shape: Shape, axis: int) -> Timed:
     """`count` frames side by side as one."""
     x = t.delay(x, -x.timing.delay % count)
     timing = x.timing
-    field = timing.receptive_field
-    folded = Timing(
-        period=timing.period * count,
-        offset=timing.offset,
-        delay=timing.delay // count,
-        receptive_field=None if field is None else field + (count - 1) * timing.period,
-    )
+    folded = replace(t.slower(timing.widened(count - 1), count), delay=timing.delay // count)
     frames = (t.frames(timing) // count, *frame_shape(shape, axis))
     return t.symbol(t.add(ops.Reshape, t.name(node), folded, x=x.value, shape=frames), shape, axis, folded)
 
 
 @rule(
-    "transpose.int", "permute.default", "t.default", "swapaxes.default", "movedim.int", "numpy_T.default", "mT.default"
+    "transpose.int",
+    "permute.default",
+    "t.default",
+    "swapaxes.default",
+    "movedim.int",
+    "numpy_T.default",
+    "mT.default",
+    complex=True,
 )
 def transpose(t: Translator, node: fx.Node, x: Timed, *arguments: Any) -> Timed:
     """Axes in another order; moving only time or axes of size 1 costs nothing."""
@@ -116,17 +125,22 @@ def _order(node: fx.Node, rank: int, arguments: tuple[Any, ...]) -> list[int]:
     return order
 
 
-@rule("slice.Tensor")
+@rule("slice.Tensor", complex=True)
 def slice_(
     t: Translator,
     node: fx.Node,
-    x: Timed,
+    x: Timed | Const,
     dim: int = 0,
     start: int | None = None,
     end: int | None = None,
     step: int = 1,
 ) -> Timed:
     """A part of an axis. Over time: all but some frames at the ends, every k-th frame, or the newest."""
+    if isinstance(x, Const):
+        raise UnsupportedError(
+            f"takes as many values of `{x.name}` as the sequence has frames",
+            hint=f"a stream has no last frame: compute what depends on a frame's index with torch.arange; {IN_WINDOWS}",
+        )
     size, axis = x.shape[dim], x.axis
     begin, stop, _ = slice(start, end).indices(size)
     if axis is None or dim % len(x.shape) != axis:
@@ -148,9 +162,9 @@ def slice_(
     after = size - stop
     if -(-(stop - begin) // step) != length or -(-(second - after - begin) // step) != twin:
         raise UnsupportedError("cuts a part of the sequence whose end moves with the length in another way")
-    cut = t.pad(x, Pad(-begin, -after))
     if step == 1:
-        return cut
+        return t.cut(node, x, begin, after)
+    cut = t.pad(x, Pad(-begin, -after))
     # every k-th frame is a window of one frame with stride k
     window = t.window(cut, 1, step, Pad(0, 0), t.name(node))
     value = t.add(
@@ -166,7 +180,7 @@ def slice_(
     return t.symbol(value, t.shape(node), axis, window.timing)
 
 
-@rule("select.int")
+@rule("select.int", complex=True)
 def select(t: Translator, node: fx.Node, x: Timed | FinalState, dim: int, index: int) -> Timed:
     """One element of an axis. Over time: the newest frame."""
     if isinstance(x, FinalState):
@@ -204,15 +218,15 @@ def index_select(t: Translator, node: fx.Node, x: Timed, dim: int, index: Const)
     return t.result(node, t.add(ops.Gather, t.name(node), x.timing, x=x.value, index=name, axis=x.dim(dim)), x)
 
 
-@rule("expand.default")
-def expand(t: Translator, node: fx.Node, x: Timed, *_: Any) -> Timed:
-    """Axes of size 1 repeated; new axes in front."""
+@rule("expand.default", "expand_as.default")
+def expand(t: Translator, node: fx.Node, x: Timed | Const, *_: Any) -> Timed:
+    """Axes of size 1 repeated; new axes in front. A constant may have the length of a sequence then."""
+    if isinstance(x, Const):
+        return _every_frame(t, node, x)
     x = t.settle(x)
     shape, axis = t.shape(node), t.axis(node)
     if x.axis is None and axis is not None:
-        raise UnsupportedError(
-            "spreads the newest frame over the whole sequence", hint="a stream doesn't have the newest frame yet"
-        )
+        raise UnsupportedError(SPREADS, hint=f"a stream doesn't have the newest frame yet; {IN_WINDOWS}")
     frames, missing = t.frames(x.timing), len(shape) - len(x.shape)
     present = t.builder.shape(x.value)
     value = reshape_value(t, t.name(node, "rank"), x.value, (frames, *[1] * missing, *present[1:]), x.timing)
@@ -220,6 +234,48 @@ def expand(t: Translator, node: fx.Node, x: Timed, *_: Any) -> Timed:
     if t.builder.shape(value) != full:
         value = t.add(ops.Expand, t.name(node), x.timing, x=value, shape=full)
     return t.symbol(value, shape, axis, x.timing, newest=x.axis is None, free=x.free)
+
+
+def _every_frame(t: Translator, node: fx.Node, x: Const) -> Timed:
+    """A constant for each frame."""
+    shape, axis = t.shape(node), t.axis(node)
+    assert axis is not None
+    tensor = x.tensor.reshape((1,) * (len(shape) - x.tensor.ndim) + tuple(x.tensor.shape))
+    if tensor.shape[axis] != 1:
+        raise UnsupportedError(f"`{x.name}` has a value for each of the example's frames")
+    timing = own_timing(t, node)
+    frame = t.constant(Const(tensor.movedim(axis, 0), x.name))
+    full = (t.frames(timing), *frame_shape(shape, axis))
+    return t.symbol(t.add(ops.Expand, t.name(node), timing, x=frame, shape=full), shape, axis, timing, free=True)
+
+
+@rule("repeat.default")
+def repeat(t: Translator, node: fx.Node, x: Timed | Const, times: Sequence[int]) -> Timed:
+    """Features side by side several times; a constant for each frame."""
+    if isinstance(x, Const):
+        axis = t.axis(node)
+        features = [1 if index == axis else count for index, count in enumerate(times)]
+        return _every_frame(t, node, Const(x.tensor.repeat(features), f"{x.name}.repeated"))
+    x, missing = t.settle(x), len(times) - len(x.shape)
+    if x.axis is None and t.axis(node) is not None:
+        raise UnsupportedError(SPREADS, hint=f"a stream doesn't have the newest frame yet; {IN_WINDOWS}")
+    if missing or (x.axis is not None and times[x.axis] != 1):
+        raise UnsupportedError("repeats the sequence", hint="repeat features, or each frame: repeat_interleave")
+    value = x.value
+    for axis, count in enumerate(times):
+        if count > 1:
+            value = t.add(ops.Concat, t.name(node), x.timing, parts=(value,) * count, axis=x.dim(axis))
+    return t.result(node, value, x)
+
+
+def own_timing(t: Translator, node: fx.Node) -> Timing:
+    """Timing of a value made from the length alone."""
+    axis = t.axis(node)
+    assert axis is not None
+    first, second = t.shape(node)[axis], t.captured.twin_shape(node)[axis]
+    ratio = t.captured.period(first, second)
+    timing = Timing(period=ratio.numerator, group=ratio.denominator)
+    return replace(timing.longer(first - timing.length(t.captured.lengths[0])), receptive_field=1)
 
 
 def _argument(node: fx.Node) -> fx.Node:

@@ -9,13 +9,14 @@ from torch import fx
 from edgernn import ops
 from edgernn.errors import UnsupportedError
 from edgernn.export.rules import rule
+from edgernn.export.rules.layout import IN_WINDOWS, reshape_value
 from edgernn.export.symbols import Const, Timed
 
 if TYPE_CHECKING:
     from edgernn.export.streaming import Translator
 
 OVER_TIME = "sums over all frames of the sequence"
-OVER_TIME_HINT = "attention over the whole sequence needs the future; use a recurrent layer or a causal convolution"
+OVER_TIME_HINT = f"use a recurrent layer or a causal convolution; {IN_WINDOWS}"
 
 
 @rule("linear.default")
@@ -70,6 +71,10 @@ def matmul(t: Translator, node: fx.Node, a: Timed | Const, b: Timed | Const) -> 
 def _times_constant(t: Translator, node: fx.Node, x: Timed, matrix: Const) -> Timed:
     if x.axis == len(x.shape) - 1:
         raise UnsupportedError(OVER_TIME, hint=OVER_TIME_HINT)
+    if len(matrix.shape) == 1:
+        row = Const(matrix.tensor.unsqueeze(0), f"{matrix.name}.row")
+        value = t.add(ops.Linear, t.name(node, "product"), x.timing, x=x.value, weight=t.constant(row))
+        return t.result(node, reshape_value(t, t.name(node), value, t.builder.shape(value)[:-1], x.timing), x)
     if len(matrix.shape) == 2:
         return _linear(t, node, x, _transposed(matrix), None)
     if len(matrix.shape) > len(x.shape) or len(matrix.shape) < 2 or matrix.shape[:-2] != (1,) * (len(matrix.shape) - 2):

@@ -20,13 +20,17 @@ Number = int | float | bool
 
 
 def broadcast(
-    t: Translator, node: fx.Node, operands: Sequence[Timed | Const | Number], dtype: str | None = None
+    t: Translator,
+    node: fx.Node,
+    operands: Sequence[Timed | Const | Number],
+    dtype: str | None = None,
+    shape: Shape | None = None,
 ) -> tuple[list[str], Timed]:
-    """Names of operands that broadcast against each other, and a symbol with the result's timing.
+    """Names of operands that broadcast against each other to `shape` (the node's), and a symbol with its timing.
 
     Numbers become parameters of `dtype`, or of the timed operands' element type.
     """
-    shape: Shape = t.shape(node)
+    shape = t.shape(node) if shape is None else shape
     timed = t.align([item for item in operands if isinstance(item, Timed)])
     like = replace(timed[0], timing=t.meet(timed), free=all(item.free for item in timed))
     axis = next((item.axis + len(shape) - len(item.shape) for item in timed if item.axis is not None), None)

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     "detach_.default",
     "lift_fresh_copy.default",
     "resolve_conj.default",
+    complex=True,
 )
 def same(t: Translator, node: fx.Node, x: Timed, *_: Any, **__: Any) -> Timed:
-    """x."""
-    return x
+    """x; or x cut to fit, which in whole steps is nothing to PyTorch."""
+    if x.axis is None or x.complex or node.name not in t.captured.odd:
+        return x
+    return t.cut(node, x, 0, 0)
 
 
 @rule("dropout.default", "feature_dropout.default", "alpha_dropout.default")
@@ -36,7 +39,7 @@ def dropout(t: Translator, node: fx.Node, x: Timed, p: float, train: bool) -> Ti
     return x
 
 
-@rule("getitem")
+@rule("getitem", complex=True)
 def getitem(t: Translator, node: fx.Node, items: Any, index: int) -> Any:
     """One of several results."""
     return items[index]

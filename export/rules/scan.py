@@ -9,7 +9,7 @@ from torch import fx
 
 from edgernn import ops
 from edgernn.errors import UnsupportedError
-from edgernn.export.capture import module_path
+from edgernn.export.nodes import module_path
 from edgernn.export.rules import rule
 from edgernn.export.symbols import Const, Timed
 from edgernn.program import Timing

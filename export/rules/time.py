@@ -10,6 +10,7 @@ from torch import fx
 from edgernn import ops
 from edgernn.errors import UnsupportedError
 from edgernn.export.rules import rule
+from edgernn.export.rules.layout import IN_WINDOWS, own_timing
 from edgernn.export.symbols import Pad, Timed, frame_shape
 from edgernn.program import Timing
 
@@ -76,7 +77,7 @@ def arange(t: Translator, node: fx.Node, *bounds: float, **_: Any) -> Timed:
     """The index of each frame since reset, as `start + step * index`."""
     start = bounds[0] if len(bounds) > 1 else 0
     step = bounds[2] if len(bounds) > 2 else 1
-    timing = _own_timing(t, node)
+    timing = own_timing(t, node)
     dtype = str(node.meta["val"].dtype).removeprefix("torch.")
     value = t.add(
         ops.FrameIndex,
@@ -98,7 +99,7 @@ def filled(t: Translator, node: fx.Node, *arguments: Any, **_: Any) -> Timed:
     value = 0.0 if name.startswith("zeros") else 1.0 if name.startswith("ones") else float(arguments[1])
     like = arguments[0] if arguments and isinstance(arguments[0], Timed) else None
     shape, axis = t.shape(node), t.axis(node)
-    timing = like.timing if like is not None else _own_timing(t, node)
+    timing = like.timing if like is not None else own_timing(t, node)
     full = (t.frames(timing), *frame_shape(shape, axis))
     dtype = str(node.meta["val"].dtype).removeprefix("torch.")
     made = t.add(ops.Fill, t.name(node), timing, shape=full, value=value, dtype=dtype)
@@ -110,19 +111,10 @@ def flip(t: Translator, node: fx.Node, x: Timed, dims: list[int]) -> Timed:
     """Reversal: over features by index; over time it needs the end first."""
     x = t.settle(x)
     if any(x.dim(dim) == 0 for dim in dims):
-        raise UnsupportedError("runs time backwards", hint="a stream can't start at the end; drop the reversal")
+        raise UnsupportedError("runs time backwards", hint=f"a stream can't start at the end; {IN_WINDOWS}")
     value = x.value
     for dim in dims:
         size = x.shape[dim]
         index = t.builder.parameter(f"reversed.{size}", np.arange(size)[::-1].copy())
         value = t.add(ops.Gather, t.name(node), x.timing, x=value, index=index, axis=x.dim(dim))
     return t.result(node, value, x)
-
-
-def _own_timing(t: Translator, node: fx.Node) -> Timing:
-    """Timing of a value made from the length alone."""
-    axis = t.axis(node)
-    assert axis is not None
-    first, second = t.shape(node)[axis], t.captured.twin_shape(node)[axis]
-    period = int(t.captured.period(first, second))
-    return Timing(period, first * period - t.captured.lengths[0], 0, 1)

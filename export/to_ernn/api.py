@@ -105,7 +105,7 @@ def _ports(b: Builder, texts: Texts, limits: dict[str, tuple[float, float]]) -> 
             value = copied
         if b.slots[value].blob == NONE:
             b.pin(value)
-        timing = (output.period, output.offset, output.delay)
+        timing = (output.period, output.offset, output.delay, output.group, output.extra)
         records.append(port_record(OUTPUT, value, texts.add(output.name), output.shape, timing=timing))
     following_of = {state.input: b.value(state.output) for state in spec.states}  # the last values: initial states
     for state in spec.states:  # come behind them

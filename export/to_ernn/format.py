@@ -17,12 +17,13 @@ OPS = (
     *("linear", "gru", "lstm", "rnn", "unary", "softmax", "quantize", "dequantize", "qlinear", "qgru", "qlstm", "qrnn"),
     *("copy", "take", "binary", "clip", "where", "cast", "frame_index", "validity", "reflect", "reduce", "cumsum"),
     *("layer_norm", "matmul", "stft", "rescale", "qunary", "qadd", "qmul"),
+    *("pool", "running_mean", "cummax", "irfft"),
 )
 
 _HEADER = struct.Struct("<4sHHQQI36x")
 _SECTION = struct.Struct("<IIQQ")
 _PROGRAM = struct.Struct("<6I3I4I5I3Q")
-_PORT = struct.Struct("<4I2II8IIiIff8x")
+_PORT = struct.Struct("<4I2II8IIiIffIi")
 _VALUE = struct.Struct("<IIQQ")
 _BLOB = struct.Struct("<QQ")
 
@@ -77,12 +78,12 @@ def port_record(
     *,
     following: int = NONE,
     init: int = NONE,
-    timing: tuple[int, int, int] = (0, 0, 0),
+    timing: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0),
     limits: tuple[float, float] = (0.0, 0.0),
 ) -> bytes:
-    """An input, output or state; `timing` is an output's period, offset and delay, `limits` an input's test range."""
+    """An input, output or state; `timing` is an output's period to extra, `limits` an input's test range."""
     dims = (*shape, *[0] * (8 - len(shape)))
-    return _PORT.pack(kind, value, following, init, *name, len(shape), *dims, *timing, *limits)
+    return _PORT.pack(kind, value, following, init, *name, len(shape), *dims, *timing[:3], *limits, *timing[3:])
 
 
 def program_record(

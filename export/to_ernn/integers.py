@@ -8,8 +8,9 @@ import numpy as np
 
 from edgernn import ops
 from edgernn.export.to_ernn.builder import Builder
+from edgernn.export.to_ernn.cells import GATES, Run
 from edgernn.export.to_ernn.format import NONE
-from edgernn.export.to_ernn.islands import columns, lanes, parameter
+from edgernn.export.to_ernn.islands import columns, give_images, lanes, parameter, patches
 from edgernn.export.to_ernn.rows import row
 from edgernn.program import Array, volume
 from edgernn.quantize.reference import LIMITS
@@ -63,8 +64,8 @@ def rescale(b: Builder, op: ops.Rescale) -> None:
     b.node("rescale", (b.value(op.q),), (b.result(op.outputs[0]),), op.multiplier, op.shift, op.low, op.high)
 
 
-def _qlinear(b: Builder, op: Any, x: int, dtype: str, weight: Array, attributes: tuple[int, ...]) -> None:
-    """weight `[groups * out, in]`."""
+def _qlinear(b: Builder, op: Any, x: int, dtype: str, weight: Array, attributes: tuple[int, ...], y: int) -> None:
+    """weight `[groups * out, in]`, y the value of the result."""
     groups = attributes[1]
     bias, multiplier = parameter(b, op.bias), parameter(b, op.multiplier)
     reach = _reach(weight, dtype, bias)
@@ -81,7 +82,7 @@ def _qlinear(b: Builder, op: Any, x: int, dtype: str, weight: Array, attributes:
     ]
     ins = (x, *(b.constant(part) for part in parts))
     limits = (op.shift, op.low, op.high, int(wide))
-    b.node("qlinear", ins, (b.result(op.outputs[0]),), *attributes, *limits)
+    b.node("qlinear", ins, (y,), *attributes, *limits)
 
 
 @row(ops.QLinear)
@@ -89,7 +90,7 @@ def qlinear(b: Builder, op: ops.QLinear) -> None:
     """All frames' rows."""
     x, weight = b.type(op.x), parameter(b, op.weight)
     attributes = (volume(x.shape[:-1]), 1, x.shape[-1], len(weight), x.shape[-1], 0)
-    _qlinear(b, op, b.value(op.x), x.dtype, weight, attributes)
+    _qlinear(b, op, b.value(op.x), x.dtype, weight, attributes, b.result(op.outputs[0]))
 
 
 @row(ops.QConv1d)
@@ -101,10 +102,20 @@ def qconv1d(b: Builder, op: ops.QConv1d) -> None:
         flat = weight.transpose(0, 2, 1).reshape(len(weight), -1)
         attributes: tuple[int, ...]
         attributes = (op.count, 1, taps * features, len(weight), op.stride * features, op.first * features)
-        _qlinear(b, op, b.value(op.window), window.dtype, flat, attributes)
+        _qlinear(b, op, b.value(op.window), window.dtype, flat, attributes, b.result(op.outputs[0]))
         return
     x, attributes = columns(b, op, window.dtype, taps)
-    _qlinear(b, op, x, window.dtype, weight.reshape(len(weight), -1), attributes)
+    _qlinear(b, op, x, window.dtype, weight.reshape(len(weight), -1), attributes, b.result(op.outputs[0]))
+
+
+@row(ops.QConv2d)
+def qconv2d(b: Builder, op: ops.QConv2d) -> None:
+    """A matrix product a patch."""
+    weight, dtype = parameter(b, op.weight), b.type(op.window).dtype
+    x, attributes = patches(b, op, dtype)
+    y = b.new(op.dtype, volume(b.type(op.outputs[0]).shape))
+    _qlinear(b, op, x, dtype, weight.reshape(len(weight), -1), attributes, y)
+    give_images(b, op, y)
 
 
 @row(ops.QUnary)
@@ -129,12 +140,10 @@ def qmul(b: Builder, op: ops.QMul) -> None:
     b.node("qmul", (b.value(op.a), b.value(op.b)), (b.result(op.outputs[0]),), *spread, *attributes)
 
 
-def _cell(
-    b: Builder, op: Any, gates: int, states: tuple[str, ...], biases: tuple[Array, Array], rest: list[int]
-) -> None:
+def _cell(b: Builder, op: Any, biases: tuple[Array, Array], rest: list[int]) -> None:
     """x, states, weights, biases, multipliers, what else there is."""
-    (frames, batch, width), x_dtype = b.type(op.x).shape, b.type(op.x).dtype
-    out, hidden = b.type(op.h).shape[-1], b.type(states[-1]).shape[-1]
+    run, x_dtype = Run(b, op), b.type(op.x).dtype
+    gates = GATES[run.kind.removeprefix("q")]
     weights = [parameter(b, name) for name in (op.weight_ih, op.weight_hh)]
     multipliers = [parameter(b, name) for name in (op.multiplier_ih, op.multiplier_hh)]
     reaches = [_reach(*row) for row in zip(weights, (x_dtype, op.h_dtype), biases, strict=True)]
@@ -142,13 +151,10 @@ def _cell(
     wide = any((reach >= _MOST).any() for reach in reaches) or bool((scaled / 2**op.shift >= _MOST).any())
     constants = [panels(weight, gates) for weight in weights]
     constants += [by_panel(values.astype(np.int32), gates) for values in (*biases, *multipliers)]
-    olds = [b.value(state) for state in states]
-    ins = (b.value(op.x), *olds, *(b.constant(array) for array in constants), *rest)
-    news = [b.next_state(name, state) for name, state in zip(op.outputs[1:], states, strict=True)]
     kind = ("tanh", "relu").index(getattr(op, "kind", "tanh"))
-    attributes = (frames, batch, width, hidden, out, kind, op.shift, getattr(op, "cell_exponent", 0), op.h_shift)
     more = (op.y_shift, int(op.h_dtype == "int16"), int(wide))
-    b.node(type(op).__name__.lower(), ins, (b.result(op.outputs[0]), *news), *attributes, *more)
+    operands = (*(b.constant(array) for array in constants), *rest)
+    run.node(operands, kind, op.shift, getattr(op, "cell_exponent", 0), op.h_shift, *more)
 
 
 @row(ops.QGRU)
@@ -156,7 +162,7 @@ def qgru(b: Builder, op: ops.QGRU) -> None:
     """The recurrent bias is that of n alone."""
     kept = parameter(b, op.bias_hh)
     biases = parameter(b, op.bias_ih), np.concatenate([np.zeros(2 * len(kept), np.int32), kept])
-    _cell(b, op, 3, (op.h,), biases, [b.value(op.active)])
+    _cell(b, op, biases, [b.value(op.active)])
 
 
 @row(ops.QLSTM)
@@ -167,11 +173,11 @@ def qlstm(b: Builder, op: ops.QLSTM) -> None:
     if op.weight_hr:
         multiplier = parameter(b, op.multiplier_hr)
         projection = [b.constant(panels(parameter(b, op.weight_hr), 1)), b.constant(by_panel(multiplier, 1))]
-    _cell(b, op, 4, (op.h, op.c), (bias, np.zeros_like(bias)), [*projection, b.value(op.active)])
+    _cell(b, op, (bias, np.zeros_like(bias)), [*projection, b.value(op.active)])
 
 
 @row(ops.QRNN)
 def qrnn(b: Builder, op: ops.QRNN) -> None:
     """tanh or relu."""
     bias = parameter(b, op.bias)
-    _cell(b, op, 1, (op.h,), (bias, np.zeros_like(bias)), [b.value(op.active)])
+    _cell(b, op, (bias, np.zeros_like(bias)), [b.value(op.active)])

@@ -9,6 +9,7 @@ import numpy as np
 from edgernn import ops
 from edgernn.errors import ExportError
 from edgernn.export.to_ernn.builder import Builder, strides_of
+from edgernn.export.to_ernn.cells import GATES, Run
 from edgernn.export.to_ernn.format import NONE
 from edgernn.export.to_ernn.rows import row
 from edgernn.ops.arithmetic import BINARY, UNARY
@@ -156,6 +157,15 @@ def reduce(b: Builder, op: ops.Reduce) -> None:
     b.node("reduce", (x,), (b.result(op.outputs[0]),), *attributes)
 
 
+@row(ops.Pool)
+def pool(b: Builder, op: ops.Pool) -> None:
+    """Row by row."""
+    shape = b.type(op.window).shape
+    sizes = (volume(shape[: op.axis]), shape[op.axis], volume(shape[op.axis + 1 :]))
+    attributes = (op.count, op.first, op.stride, op.dilation, op.size, ("max", "mean", "sum").index(op.kind))
+    b.node("pool", (b.value(op.window),), (b.result(op.outputs[0]),), *sizes, *attributes)
+
+
 @row(ops.CumSum)
 def cumsum(b: Builder, op: ops.CumSum) -> None:
     """Frame by frame."""
@@ -163,6 +173,16 @@ def cumsum(b: Builder, op: ops.CumSum) -> None:
     ins = (b.value(op.x), b.value(op.total), b.value(op.active))
     outs = (b.result(op.outputs[0]), b.next_state(op.outputs[1], op.total))
     b.node("cumsum", ins, outs, shape[0], volume(shape[1:]))
+
+
+@row(ops.RunningMean)
+@row(ops.CumMax)
+def running(b: Builder, op: ops.RunningMean | ops.CumMax) -> None:
+    """Frame by frame."""
+    shape, state = b.type(op.x).shape, op.operands[1]
+    outs = (b.result(op.outputs[0]), b.next_state(op.outputs[1], state))
+    kind = "cummax" if isinstance(op, ops.CumMax) else "running_mean"
+    b.node(kind, [b.value(name) for name in op.operands], outs, shape[0], volume(shape[1:]))
 
 
 @row(ops.Linear)
@@ -220,37 +240,76 @@ def conv1d(b: Builder, op: ops.Conv1d) -> None:
     b.node("linear", ins, (b.result(op.outputs[0]),), *attributes)
 
 
-def _cell(b: Builder, op: Any, states: tuple[str, ...], rest: tuple[int, ...], kind: int = 0) -> None:
-    frames, batch, width = b.type(op.x).shape
-    out = b.type(op.h).shape[-1]
-    hidden = b.type(states[-1]).shape[-1]
-    gates = len(parameter(b, op.weight_ih)) // hidden
+def patches(b: Builder, op: ops.Conv2d | ops.QConv2d, dtype: str) -> tuple[int, tuple[int, ...]]:
+    """What each output reads, as rows `[group][in, taps, width taps]` of a matrix product, and its attributes."""
+    window, weight_shape = b.type(op.window).shape, b.type(op.weight).shape
+    out, _, taps, width_taps = weight_shape
+    shape, (frame, image, channel, column) = op.shape(window, weight_shape), strides_of(window)
+    if op.over_time:
+        images, row, inputs = (window[1], image), frame, (window[2], channel)
+    else:
+        images, row, inputs = (window[0], frame), channel, (window[1], image)
+    dims = [images[0], op.count, shape[3], inputs[0], taps, width_taps]
+    from_ = [
+        images[1],
+        op.stride * row,
+        op.width_stride * column,
+        inputs[1],
+        op.dilation * row,
+        op.width_dilation * column,
+    ]
+    y = b.new(dtype, volume(dims))
+    b.copy(b.value(op.window), y, dims, from_, strides_of(dims), op.first * row)
+    wide = volume(dims[3:])
+    return y, (volume(dims[:3]), op.groups, wide // op.groups, out // op.groups, wide, 0)
+
+
+def give_images(b: Builder, op: ops.Conv2d | ops.QConv2d, rows: int) -> None:
+    """Rows `[images, count, columns, out]` of a matrix product as the operation's result."""
+    shape = b.type(op.outputs[0]).shape
+    images, out = (shape[1], shape[2]) if op.over_time else shape[:2]
+    dims = [images, op.count, shape[3], out]
+    steps = strides_of(shape)
+    to = [steps[1], steps[0], steps[3], steps[2]] if op.over_time else [steps[0], steps[2], steps[3], steps[1]]
+    b.copy(rows, b.result(op.outputs[0]), dims, strides_of(dims), to)
+
+
+@row(ops.Conv2d)
+def conv2d(b: Builder, op: ops.Conv2d) -> None:
+    """A matrix product a patch."""
+    array = parameter(b, op.weight)
+    x, attributes = patches(b, op, "float32")
+    y = b.new("float32", volume(b.type(op.outputs[0]).shape))
+    ins = (x, *product(b, array.reshape(len(array), -1), op.bias, groups=op.groups))
+    b.node("linear", ins, (y,), *attributes)
+    give_images(b, op, y)
+
+
+def _cell(b: Builder, op: Any, rest: tuple[int, ...], kind: int = 0) -> None:
+    run = Run(b, op)
+    gates = GATES[run.kind]
     w_ih, b_ih = product(b, parameter(b, op.weight_ih), op.bias_ih, gates)
     w_hh, b_hh = product(b, parameter(b, op.weight_hh), op.bias_hh, gates)
-    olds = [b.value(state) for state in states]
-    ins = (b.value(op.x), *olds, w_ih, w_hh, b_ih, b_hh, *rest)
-    news = [b.next_state(name, state) for name, state in zip(op.outputs[1:], states, strict=True)]
-    outs = (b.result(op.outputs[0]), *news)
-    b.node(type(op).__name__.lower(), ins, outs, frames, batch, width, hidden, out, kind)
+    run.node((w_ih, w_hh, b_ih, b_hh, *rest), kind)
 
 
 @row(ops.GRU)
 def gru(b: Builder, op: ops.GRU) -> None:
-    """Weights by panels."""
-    _cell(b, op, (op.h,), (b.value(op.active),))
+    """Weights row by row."""
+    _cell(b, op, (b.value(op.active),))
 
 
 @row(ops.LSTM)
 def lstm(b: Builder, op: ops.LSTM) -> None:
     """With the projection's weights, where there is one."""
     projection = product(b, parameter(b, op.weight_hr), "")[0] if op.weight_hr else NONE
-    _cell(b, op, (op.h, op.c), (projection, b.value(op.active)))
+    _cell(b, op, (projection, b.value(op.active)))
 
 
 @row(ops.RNN)
 def rnn(b: Builder, op: ops.RNN) -> None:
     """tanh or relu."""
-    _cell(b, op, (op.h,), (b.value(op.active),), ("tanh", "relu").index(op.kind))
+    _cell(b, op, (b.value(op.active),), ("tanh", "relu").index(op.kind))
 
 
 def levels(length: int) -> list[int]:
@@ -268,7 +327,39 @@ def stft(b: Builder, op: ops.STFT) -> None:
     """With the tapered window's factors and the transform's."""
     _, batch = b.type(op.samples).shape
     taper = parameter(b, op.taper)
-    factors = np.concatenate([part for n in levels(len(taper)) for part in twiddles(n)])
-    ins = (b.value(op.samples), b.constant(taper.astype(np.float32)), b.constant(factors.astype(np.float32)))
+    ins = (b.value(op.samples), b.constant(taper.astype(np.float32)), _factors(b, len(taper)))
     attributes = (op.count, batch, len(taper), op.first, op.stride, float(op.scale))
     b.node("stft", ins, (b.result(op.outputs[0]),), *attributes)
+
+
+def _factors(b: Builder, length: int) -> int:
+    factors = np.concatenate([part for n in levels(length) for part in twiddles(n)])
+    return b.constant(factors.astype(np.float32))
+
+
+@row(ops.IRFFT)
+def irfft(b: Builder, op: ops.IRFFT) -> None:
+    """All frames' spectra."""
+    taper, (frames, batch, _, _) = parameter(b, op.taper), b.type(op.spectrum).shape
+    ins = (b.value(op.spectrum), b.constant(taper.astype(np.float32)), _factors(b, len(taper)))
+    scale = float(np.float32(op.scale) / np.float32(len(taper)))
+    b.node("irfft", ins, (b.result(op.outputs[0]),), frames * batch, len(taper), scale)
+
+
+@row(ops.OverlapAdd)
+def overlap_add(b: Builder, op: ops.OverlapAdd) -> None:
+    """Parts of the window's rows, added where they lie."""
+    _, batch, length = b.type(op.window).shape
+    dims, steps = (op.count, op.hop, batch), (batch * length, 1, length)
+    window, size = b.value(op.window), volume((op.count, op.hop, batch))
+    parts = op.parts(length)
+    total = NONE
+    for index, (row_, start) in enumerate(parts):
+        last = index == len(parts) - 1
+        part = b.result(op.outputs[0]) if last and total == NONE else b.new("float32", size)
+        b.copy(window, part, dims, steps, strides_of(dims), row_ * batch * length + start)
+        if total != NONE:
+            both = b.result(op.outputs[0]) if last else b.new("float32", size)
+            b.node("binary", (total, part), (both,), *b.spread((size,), (size,), (size,)), BINARY_KINDS.index("add"))
+            part = both
+        total = part

@@ -76,6 +76,12 @@ def expand(b: Builder, op: ops.Expand) -> None:
     b.copy(b.value(op.x), b.result(op.outputs[0]), op.shape, from_, strides_of(op.shape))
 
 
+@row(ops.Fill)
+def fill(b: Builder, op: ops.Fill) -> None:
+    """A constant."""
+    b.alias(op.outputs[0], b.constant(np.full(op.shape, op.value, op.dtype)))
+
+
 @row(ops.PadFeatures)
 def pad_features(b: Builder, op: ops.PadFeatures) -> None:
     """The fill, then the elements."""
@@ -131,12 +137,15 @@ def count_steps(b: Builder, op: ops.CountSteps) -> None:
     b.node("binary", (b.value(op.steps), one), (y,), *b.spread((), (), ()), 0)
 
 
+def _clock(op: ops.Validity | ops.Reflect) -> tuple[int, ...]:
+    return op.frames, op.period, op.offset, op.delay, op.group, op.extra
+
+
 @row(ops.Validity)
 def validity(b: Builder, op: ops.Validity) -> None:
     """Counter and rest of the sequence against the frames."""
-    attributes = (op.frames, op.period, op.offset, op.delay, int(op.scalar))
     ins = (b.value(op.steps), b.value(op.left))
-    b.node("validity", ins, (b.result(op.outputs[0]),), *attributes)
+    b.node("validity", ins, (b.result(op.outputs[0]),), *_clock(op), int(op.scalar))
 
 
 @row(ops.FrameIndex)
@@ -150,6 +159,6 @@ def frame_index(b: Builder, op: ops.FrameIndex) -> None:
 def reflect(b: Builder, op: ops.Reflect) -> None:
     """Rows of the window by computed index."""
     shape = b.type(op.window).shape
-    attributes = (shape[0], volume(shape[1:]), op.frames, op.period, op.offset, op.delay)
+    attributes = (*_clock(op), shape[0], volume(shape[1:]))
     ins = (b.value(op.window), b.value(op.steps), b.value(op.left))
     b.node("reflect", ins, (b.result(op.outputs[0]),), *attributes)

@@ -116,9 +116,11 @@ def fill(body: Body, op: ops.Fill) -> list[str]:
 
 @body_of(ops.PadFeatures)
 def pad_features(body: Body, op: ops.PadFeatures) -> list[str]:
-    """Pad."""
-    widths = body.constant([op.before, op.after])
-    return [body.node("Pad", "x", widths, body.constant(op.value, body.type("x").dtype), body.constant([op.axis]))]
+    """Pad, with widths for all axes: onnxruntime 1.32 moves a Transpose past one that names its axes, wrongly."""
+    x = body.type("x")
+    widths = np.zeros((2, len(x.shape)), np.int64)
+    widths[:, op.axis] = op.before, op.after
+    return [body.node("Pad", "x", body.constant(widths.reshape(-1)), body.constant(op.value, x.dtype))]
 
 
 @body_of(ops.Cast)

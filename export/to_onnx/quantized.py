@@ -12,8 +12,12 @@ odd:
 
 from __future__ import annotations
 
+from typing import Any
+
 from edgernn import ops
 from edgernn.export.to_onnx.body import Body, body_of
+from edgernn.export.to_onnx.recurrent import frames_of, in_order, positions
+from edgernn.export.to_onnx.time import conv2d_sizes, patches
 from edgernn.program import volume
 
 _LIMITS = {"int8": 127, "int16": 16319}
@@ -153,6 +157,18 @@ def qconv1d(body: Body, op: ops.QConv1d) -> list[str]:
     return [body.reshape(y, (op.count, window.shape[1], out))]
 
 
+@body_of(ops.QConv2d)
+def qconv2d(body: Body, op: ops.QConv2d) -> list[str]:
+    """A float Conv of the integers."""
+    window, weight, bias = (body.cast(name, "float32") for name in ("window", "weight", "bias"))
+    sums = body.node("Conv", patches(body, op, window), weight, bias, **conv2d_sizes(body, op))
+    scale = body.reshape(_row_scale(body, "multiplier", op.shift), (body.type("weight").shape[0], 1, 1))
+    y = body.node("Mul", sums, scale)
+    if op.dtype != "float32":
+        y = _whole(body, y, 1.0, op.low, op.high, op.dtype)
+    return [body.node("Transpose", y, perm=[2, 0, 1, 3]) if op.over_time else y]
+
+
 @body_of(ops.QUnary)
 def qunary(body: Body, op: ops.QUnary) -> list[str]:
     """The function in float."""
@@ -202,19 +218,56 @@ class _Cell:
 
     def leave(self, h: str) -> None:
         """Keep a frame of y."""
-        step, zero = self.body.constant(2.0**-self.op.y_shift, "float32"), self.body.constant(0, self.op.y_dtype)
-        self.rows.append(self.body.unsqueeze(self.body.node("QuantizeLinear", h, step, zero), 0))
+        self.rows.append(self.body.unsqueeze(_narrow(self.body, h, self.op), 0))
 
     def y(self) -> str:
         """All frames."""
         return self.rows[0] if len(self.rows) == 1 else self.body.node("Concat", *self.rows, axis=0)
 
 
+def _by_position(
+    body: Body,
+    op: ops.QGRU | ops.QLSTM | ops.QRNN,
+    unit: float,
+    biases: tuple[str, str],
+    order: tuple[int, ...],
+    **how: Any,
+) -> list[str]:
+    """A layer over the positions of each frame: ONNX's own, with float forms of the integers' weights."""
+    kind, h_units = type(op).__name__.removeprefix("Q"), 2.0**op.h_shift
+    given, kept = (_row_scale(body, f"multiplier_{half}", op.shift, unit) for half in ("ih", "hh"))
+    parts = []
+    for weight, bias, scale, units in (("weight_ih", biases[0], given, 1.0), ("weight_hh", biases[1], kept, h_units)):
+        columns = body.node("Mul", body.unsqueeze(scale, 1), body.constant(units, "float32"))
+        parts += [body.node("Mul", body.cast(weight, "float32"), columns)]
+        parts += [body.node("Mul", body.cast(bias, "float32"), scale)]
+    if len(order) > 1:
+        parts = [in_order(body, part, order) for part in parts]
+    w, b, r, b_hh = parts
+    inputs = [body.unsqueeze(part, 0) for part in (w, r, body.node("Concat", b, b_hh, axis=0))]
+    x = positions(body, body.cast("x", "float32"))
+    direction = "reverse" if op.reverse else "forward"
+    size = body.type("weight_hh").shape[1]
+    y = body.node(kind, x, *inputs, hidden_size=size, direction=direction, **how)
+    return [_narrow(body, frames_of(body, body.squeeze(y, 1)), op)]
+
+
+def _narrow(body: Body, h: str, op: ops.QGRU | ops.QLSTM | ops.QRNN) -> str:
+    """A layer's y: the type itself limits."""
+    return body.node("QuantizeLinear", h, body.constant(2.0**-op.y_shift, "float32"), body.constant(0, op.y_dtype))
+
+
+def _no_bias(body: Body, rows: int) -> str:
+    return body.constant([0] * rows, "int32")
+
+
 @body_of(ops.QGRU)
 def qgru(body: Body, op: ops.QGRU) -> list[str]:
     """Two Gemms; gates and state in float."""
-    size, unit = body.type("h").shape[-1], 2.0**-12
-    b_hh = body.node("Concat", body.constant([0] * 2 * size, "int32"), "bias_hh", axis=0)
+    size, unit = body.type("weight_hh").shape[1], 2.0**-12
+    b_hh = body.node("Concat", _no_bias(body, 2 * size), "bias_hh", axis=0)
+    if not op.h:
+        return _by_position(body, op, unit, ("bias_ih", b_hh), (1, 0, 2), linear_before_reset=1)
     cell = _Cell(body, op, unit, ("bias_ih", b_hh))
     h = _dequantized(body, "h", 2.0**-30, "int32")
     for frame in range(body.type("x").shape[0]):
@@ -232,6 +285,9 @@ def qgru(body: Body, op: ops.QGRU) -> list[str]:
 def qlstm(body: Body, op: ops.QLSTM) -> list[str]:
     """Two Gemms, three with a projection; gates and state in float."""
     unit = 2.0**-12
+    if not op.h:
+        no_bias = _no_bias(body, body.type("weight_hh").shape[0])
+        return _by_position(body, op, unit, ("bias", no_bias), (0, 3, 1, 2))
     cell = _Cell(body, op, unit, ("bias", ""))
     h = _dequantized(body, "h", 2.0**-15, "int16")
     c = _dequantized(body, "c", 2.0 ** (op.cell_exponent - 30), "int32")
@@ -259,6 +315,9 @@ def qlstm(body: Body, op: ops.QLSTM) -> list[str]:
 def qrnn(body: Body, op: ops.QRNN) -> list[str]:
     """Two Gemms; the activation and the state in float."""
     unit = 2.0**-12 if op.kind == "tanh" else 2.0**-15
+    if not op.h:
+        no_bias = _no_bias(body, body.type("weight_hh").shape[0])
+        return _by_position(body, op, unit, ("bias", no_bias), (0,), activations=[op.kind.capitalize()])
     cell = _Cell(body, op, unit, ("bias", ""))
     h = _dequantized(body, "h", 2.0**-15, "int16")
     for frame in range(body.type("x").shape[0]):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from edgernn import ops
 from edgernn.export.to_onnx.body import Body, body_of
 
 
-def _gates(body: Body, operand: str, order: tuple[int, ...]) -> str:
+def in_order(body: Body, operand: str, order: tuple[int, ...]) -> str:
     """A weight or bias with its gates in ONNX's order."""
     parts = body.nodes_of("Split", len(order), operand, axis=0, num_outputs=len(order))
     return body.node("Concat", *(parts[index] for index in order), axis=0)
@@ -15,7 +17,7 @@ def _gates(body: Body, operand: str, order: tuple[int, ...]) -> str:
 def _weights(body: Body, order: tuple[int, ...]) -> list[str]:
     """The W, R and B inputs of an ONNX recurrent node."""
     split = len(order) > 1
-    pick = (lambda operand: _gates(body, operand, order)) if split else (lambda operand: operand)
+    pick = (lambda operand: in_order(body, operand, order)) if split else (lambda operand: operand)
     inputs = [body.unsqueeze(pick(operand), 0) for operand in ("weight_ih", "weight_hh")]
     if body.has("bias_ih"):
         both = body.node("Concat", pick("bias_ih"), pick("bias_hh"), axis=0)
@@ -23,33 +25,47 @@ def _weights(body: Body, order: tuple[int, ...]) -> list[str]:
     return [*inputs, ""]
 
 
+def positions(body: Body, x: str) -> str:
+    """x `[frames, batch, positions, in]` with its positions in the place of time and all frames side by side."""
+    frames, batch, count, width = body.type("x").shape
+    return body.node("Transpose", body.reshape(x, (frames * batch, count, width)), perm=[1, 0, 2])
+
+
+def frames_of(body: Body, y: str) -> str:
+    """The way back."""
+    frames, batch, count, _ = body.type("x").shape
+    return body.reshape(body.node("Transpose", y, perm=[1, 0, 2]), (frames, batch, count, -1))
+
+
+def _layer(body: Body, op: ops.GRU | ops.LSTM | ops.RNN, order: tuple[int, ...], **attributes: Any) -> list[str]:
+    """The layer as ONNX has it, over the frames or over the positions of each."""
+    kind, size = type(op).__name__, body.type("weight_hh").shape[1]
+    weights, states = [*_weights(body, order), ""], list(op.STATES)
+    if not op.h:
+        attributes["direction"] = "reverse" if op.reverse else "forward"
+        y, *_ = body.nodes_of(kind, 1 + len(states), positions(body, "x"), *weights, hidden_size=size, **attributes)
+        return [frames_of(body, body.squeeze(y, 1))]
+    starts = [body.unsqueeze(name, 0) for name in states]
+    y, *news = body.nodes_of(kind, 1 + len(states), "x", *weights, *starts, hidden_size=size, **attributes)
+    return [body.squeeze(y, 1), *(body.held(body.squeeze(new, 0), old) for new, old in zip(news, states, strict=True))]
+
+
 @body_of(ops.GRU)
 def gru(body: Body, op: ops.GRU) -> list[str]:
     """ONNX `GRU` with `linear_before_reset`."""
-    inputs = ["x", *_weights(body, (1, 0, 2)), "", body.unsqueeze("h", 0)]
-    size = body.type("h").shape[-1]
-    y, h = body.nodes_of("GRU", 2, *inputs, hidden_size=size, linear_before_reset=1)
-    return [body.squeeze(y, 1), body.held(body.squeeze(h, 0), "h")]
+    return _layer(body, op, (1, 0, 2), linear_before_reset=1)
 
 
 @body_of(ops.RNN)
 def rnn(body: Body, op: ops.RNN) -> list[str]:
     """ONNX `RNN`."""
-    inputs = ["x", *_weights(body, (0,)), "", body.unsqueeze("h", 0)]
-    size = body.type("h").shape[-1]
-    y, h = body.nodes_of("RNN", 2, *inputs, hidden_size=size, activations=[op.kind.capitalize()])
-    return [body.squeeze(y, 1), body.held(body.squeeze(h, 0), "h")]
+    return _layer(body, op, (0,), activations=[op.kind.capitalize()])
 
 
 @body_of(ops.LSTM)
 def lstm(body: Body, op: ops.LSTM) -> list[str]:
     """ONNX `LSTM`; with a projection, which that lacks, the formula frame by frame."""
-    if op.weight_hr:
-        return _projected(body)
-    inputs = ["x", *_weights(body, (0, 3, 1, 2)), "", body.unsqueeze("h", 0), body.unsqueeze("c", 0)]
-    size = body.type("h").shape[-1]
-    y, h, c = body.nodes_of("LSTM", 3, *inputs, hidden_size=size)
-    return [body.squeeze(y, 1), body.held(body.squeeze(h, 0), "h"), body.held(body.squeeze(c, 0), "c")]
+    return _projected(body) if op.weight_hr else _layer(body, op, (0, 3, 1, 2))
 
 
 def _projected(body: Body) -> list[str]:

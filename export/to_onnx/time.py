@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edgernn import ops
@@ -33,8 +35,8 @@ def validity(body: Body, op: ops.Validity) -> list[str]:
         first = -((q - op.delay) // op.frames)  # steps * frames + q >= delay
         tests.append(("steps", first))
     if op.left:
-        # q - delay < (left + offset) // period
-        tests.append(("left", (q - op.delay + 1) * op.period - op.offset))
+        # q - delay < (left + offset) // period * group + extra
+        tests.append(("left", ((q - op.delay - op.extra) // op.group + 1) * op.period - op.offset))
     checks = [
         body.node("GreaterOrEqual", name, body.constant(bound[0] if op.scalar else bound)) for name, bound in tests
     ]
@@ -75,6 +77,37 @@ def cumsum(body: Body, op: ops.CumSum) -> list[str]:
     return [y, body.held(last, "total")]
 
 
+@body_of(ops.RunningMean)
+def running_mean(body: Body, op: ops.RunningMean) -> list[str]:
+    """Frame by frame."""
+    mean, rows = body.unsqueeze("mean", 0), []
+    for frame in range(body.type("x").shape[0]):
+        x, count = (body.slice(name, 0, frame, frame + 1) for name in ("x", "count"))
+        mean = body.node("Add", mean, body.node("Div", body.node("Sub", x, mean), count))
+        rows.append(mean)
+    return [_joined(body, rows), body.held(body.squeeze(mean, 0), "mean")]
+
+
+@body_of(ops.CumMax)
+def cummax(body: Body, op: ops.CumMax) -> list[str]:
+    """Frame by frame, in a type that `Max` takes."""
+    x = body.type("x")
+    wide = x.dtype if x.dtype in ("float32", "int64", "int32") else "int32"
+    largest, frames = (name if wide == x.dtype else body.cast(name, wide) for name in ("largest", "x"))
+    largest, rows = body.unsqueeze(largest, 0), []
+    for frame in range(x.shape[0]):
+        largest = body.node("Max", largest, body.slice(frames, 0, frame, frame + 1))
+        rows.append(largest)
+    y, last = _joined(body, rows), body.squeeze(largest, 0)
+    if wide != x.dtype:
+        y, last = body.cast(y, x.dtype), body.cast(last, x.dtype)
+    return [y, body.held(last, "largest")]
+
+
+def _joined(body: Body, rows: list[str]) -> str:
+    return rows[0] if len(rows) == 1 else body.node("Concat", *rows, axis=0)
+
+
 @body_of(ops.Reflect)
 def reflect(body: Body, op: ops.Reflect) -> list[str]:
     """A gather by mirrored indices."""
@@ -82,12 +115,12 @@ def reflect(body: Body, op: ops.Reflect) -> list[str]:
     kept = size - op.frames
     passed = body.node("Mul", "steps", body.constant(op.frames))
     first = body.node("Sub", body.constant(kept + op.delay), passed)
-    if op.period == 1:
-        last = body.node("Add", "left", body.constant(op.offset - 1 + kept + op.delay))
-    else:
-        shifted = body.node("Add", "left", body.constant(op.offset + _FAR * op.period))
-        length = body.node("Div", shifted, body.constant(op.period))
-        last = body.node("Add", length, body.constant(kept + op.delay - 1 - _FAR))
+    groups = body.node("Add", "left", body.constant(op.offset + _FAR * op.period))
+    if op.period > 1:
+        groups = body.node("Div", groups, body.constant(op.period))
+    if op.group > 1:
+        groups = body.node("Mul", groups, body.constant(op.group))
+    last = body.node("Add", groups, body.constant(op.extra + kept + op.delay - 1 - _FAR * op.group))
     index = body.constant(np.arange(size))
     index = body.node("Add", first, body.node("Abs", body.node("Sub", index, first)))
     index = body.node("Sub", last, body.node("Abs", body.node("Sub", last, index)))
@@ -118,6 +151,43 @@ def conv1d(body: Body, op: ops.Conv1d) -> list[str]:
     return [body.node("Transpose", y, perm=[2, 0, 1])]
 
 
+@body_of(ops.Conv2d)
+def conv2d(body: Body, op: ops.Conv2d) -> list[str]:
+    """An ONNX `Conv` over the rows that are read."""
+    images = patches(body, op, "window")
+    y = body.node("Conv", images, "weight", *(["bias"] if op.bias else []), **conv2d_sizes(body, op))
+    return [body.node("Transpose", y, perm=[2, 0, 1, 3]) if op.over_time else y]
+
+
+def patches(body: Body, op: ops.Conv2d | ops.QConv2d, window: str) -> str:
+    """A window as `[images, in, rows, width]`, without the rows that nothing reads."""
+    used = (op.count - 1) * op.stride + (body.type("weight").shape[2] - 1) * op.dilation + 1
+    axis = 0 if op.over_time else 2
+    if body.type("window").shape[axis] != used:
+        window = body.slice(window, axis, op.first, op.first + used)
+    return body.node("Transpose", window, perm=[1, 2, 0, 3]) if op.over_time else window
+
+
+def conv2d_sizes(body: Body, op: ops.Conv2d | ops.QConv2d) -> dict[str, Any]:
+    """The attributes of its `Conv`."""
+    return {
+        "strides": [op.stride, op.width_stride],
+        "dilations": [op.dilation, op.width_dilation],
+        "kernel_shape": list(body.type("weight").shape[2:]),
+        "group": op.groups,
+    }
+
+
+@body_of(ops.Pool)
+def pool(body: Body, op: ops.Pool) -> list[str]:
+    """What is pooled side by side, and a reduction; in 32 bits, which all of them take."""
+    dtype = body.type("window").dtype
+    window = "window" if dtype == "float32" else body.cast("window", "int32")
+    taken = body.node("Gather", window, body.constant(op.index()), axis=op.axis)
+    y = body.node(f"Reduce{op.kind.capitalize()}", taken, body.constant([op.axis + 1]), keepdims=0)
+    return [y if dtype == "float32" or op.kind == "sum" else body.cast(y, dtype)]
+
+
 @body_of(ops.STFT)
 def stft(body: Body, op: ops.STFT) -> list[str]:
     """ONNX `STFT` over the samples that this step's spectra need."""
@@ -135,6 +205,33 @@ def stft(body: Body, op: ops.STFT) -> list[str]:
     if batch == 1:
         return [body.reshape(spectra, (op.count, 1, n_fft // 2 + 1, 2))]
     return [body.node("Transpose", spectra, perm=[1, 0, 2, 3])]
+
+
+@body_of(ops.IRFFT)
+def irfft(body: Body, op: ops.IRFFT) -> list[str]:
+    """ONNX `DFT` backwards, over the spectrum and its mirror; a real signal is the real part."""
+    frames, batch, bins, _ = body.type("spectrum").shape
+    n = body.type("taper").shape[0]
+    spectrum = body.reshape("spectrum", (frames * batch, bins, 2))
+    mirror = body.node("Mul", body.slice(spectrum, 1, (n - 1) // 2, 0, -1), body.constant([1, -1], "float32"))
+    whole = body.node("Concat", spectrum, mirror, axis=1)
+    samples = body.node("DFT", whole, "", body.constant(1), inverse=1)
+    real = body.reshape(body.slice(samples, 2, 0, 1), (frames, batch, n))
+    taper = "taper" if op.scale == 1.0 else body.node("Mul", "taper", body.constant(op.scale, "float32"))
+    return [body.node("Mul", real, taper)]
+
+
+@body_of(ops.OverlapAdd)
+def overlap_add(body: Body, op: ops.OverlapAdd) -> list[str]:
+    """Slices added."""
+    total = ""
+    for row, start in op.parts(body.type("window").shape[2]):
+        part = body.slice(body.slice("window", 0, row, row + op.count), 2, start, start + op.hop)
+        total = body.node("Add", total, part) if total else part
+    batch = body.type("window").shape[1]
+    if batch > 1:
+        total = body.node("Transpose", total, perm=[0, 2, 1])
+    return [body.reshape(total, (op.count * op.hop, batch))]
 
 
 def _cast(body: Body, x: str, dtype: str) -> str:

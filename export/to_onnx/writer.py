@@ -145,7 +145,7 @@ def _value_info(value: Value) -> onnx.ValueInfoProto:
     info = helper.make_tensor_value_info(value.name, ONNX_TYPES[value.dtype], value.shape)
     if value.timing is not None:
         timing = value.timing
-        fields = (timing.period, timing.offset, timing.delay, timing.receptive_field)
+        fields = (timing.period, timing.offset, timing.delay, timing.receptive_field, timing.group, timing.extra)
         entry = info.metadata_props.add()
         entry.key = TIMING_KEY
         entry.value = " ".join("all" if field is None else str(field) for field in fields)

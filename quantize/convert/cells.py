@@ -29,10 +29,9 @@ def gru(c: Converter, op: ops.GRU) -> None:
     layer, share = c.seen.layers.get(op.name), np.ones(3 * size)
     if layer is not None and layer.reset is not None:
         share[2 * size :] = layer.reset / max(1, layer.moments.frames)
-    c.state(op.h, "int32", 2.0**-30, 2**30 - 1)
+    _carry(c, op, ("int32", 2.0**-30, 2**30 - 1))
     fields = _cell(c, op, 0, GATE, own=slice(2 * size, None), share=share)
     c.emit(ops.QGRU(**fields), op.outputs[0])
-    c.leave(op.outputs[1], Coded(op.outputs[1], "int32", 2.0**-30))
 
 
 @converts(ops.LSTM)
@@ -42,24 +41,29 @@ def lstm(c: Converter, op: ops.LSTM) -> None:
     largest = _CELL_ROOM * (layer.cell if layer is not None else _UNSEEN_CELL)
     cell_exponent = max(0, math.ceil(math.log2(max(largest, 1e-3))))
     exponent = _range_exponent(c, op.outputs[0]) if op.weight_hr else 0
-    c.state(op.h, "int16", 2.0 ** (exponent - 15), WORD)
-    c.state(op.c, "int32", 2.0 ** (cell_exponent - 30), CELL_LIMIT)
+    _carry(c, op, ("int16", 2.0 ** (exponent - 15), WORD), ("int32", 2.0 ** (cell_exponent - 30), CELL_LIMIT))
     fields = _cell(c, op, exponent, GATE)
     if op.weight_hr:
         fields |= _projection(c, op, exponent, fields["shift"])
     c.emit(ops.QLSTM(**fields, c=op.c, cell_exponent=cell_exponent, h_exponent=exponent), op.outputs[0])
-    c.leave(op.outputs[1], Coded(op.outputs[1], "int16", 2.0 ** (exponent - 15)))
-    c.leave(op.outputs[2], Coded(op.outputs[2], "int32", 2.0 ** (cell_exponent - 30)))
 
 
 @converts(ops.RNN)
 def rnn(c: Converter, op: ops.RNN) -> None:
     """A relu has no range of its own: h's is calibrated."""
     exponent = _range_exponent(c, op.outputs[0]) if op.kind == "relu" else 0
-    c.state(op.h, "int16", 2.0 ** (exponent - 15), WORD)
+    _carry(c, op, ("int16", 2.0 ** (exponent - 15), WORD))
     fields = _cell(c, op, exponent, GATE if op.kind == "tanh" else 2.0 ** (exponent - 15))
     c.emit(ops.QRNN(**fields, kind=op.kind, h_exponent=exponent), op.outputs[0])
-    c.leave(op.outputs[1], Coded(op.outputs[1], "int16", 2.0 ** (exponent - 15)))
+
+
+def _carry(c: Converter, op: Cell, *kinds: tuple[str, float, int]) -> None:
+    """Element type, unit and limit of each state, before and behind a layer; one over positions has none."""
+    if not op.h:
+        return
+    for field, new, (dtype, unit, limit) in zip(op.STATES, op.outputs[1:], kinds, strict=True):
+        c.state(getattr(op, field), dtype, unit, limit)
+        c.leave(new, Coded(new, dtype, unit))
 
 
 def _cell(
@@ -105,6 +109,7 @@ def _cell(
         "x": x.name,
         "h": op.h,
         "active": op.active,
+        "reverse": op.reverse,
         "weight_ih": store_weight(c, f"{op.name}.weight_ih", given, w_x.shape, x_scale),
         "weight_hh": store_weight(c, f"{op.name}.weight_hh", kept, w_h.shape, h_scale),
         "shift": shift,

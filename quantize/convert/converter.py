@@ -147,6 +147,10 @@ class Converter:
             raise QuantizeError("calibration saw no frame of it", place=name, hint="give longer sequences")
         return self.seen.values[name]
 
+    def dtype_of(self, name: str) -> str:
+        """Element type of a value that a rule wrote."""
+        return self._values[name].dtype
+
     def scale_of(self, name: str, dtype: str) -> float:
         """The calibrated step of a value."""
         return self.seen_of(name).scale(dtype, self.options.observer)
@@ -215,10 +219,11 @@ class Converter:
         self.emit(made, name)
         self._forms[name, code.dtype] = code
 
-    def as_window(self, name: str, dtype: str) -> Coded:
-        """For a convolution: the window of a history that was left by feature too."""
+    def as_window(self, name: str, dtype: str, *, plain: bool = False) -> Coded:
+        """For a convolution: the window of a history that was left by feature too, unless it must be `plain`."""
         form = self._forms.get((name, dtype)) or self._coded.get(name)
-        return form if form is not None and form.dtype == dtype else self.as_integer(name, dtype)
+        fits = form is not None and form.dtype == dtype and (form.plain or not plain)
+        return form if form is not None and fits else self.as_integer(name, dtype)
 
     def rescaled(self, name: str, code: Coded, scale: float, dtype: str) -> Coded:
         """Another scale or width of an integer form."""

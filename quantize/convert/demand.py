@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgernn import ops
 from edgernn.program import Op, Program
 from edgernn.quantize.convert.forms import Options
-from edgernn.quantize.plan import CELLS, PRODUCTS, Plan
+from edgernn.quantize.plan import CELLS, CONVOLUTIONS, PRODUCTS, Plan
 
 
 def product_inputs(op: Op) -> list[str]:
@@ -47,7 +47,7 @@ class Demand:
     def _reads_wide(self, op: Op) -> bool:
         if isinstance(op, PRODUCTS):
             return self.entering(op.name) == "int16"
-        if isinstance(op, ops.CumSum):
+        if isinstance(op, (ops.CumSum, ops.RunningMean)):
             return True
         if isinstance(op, ops.Unary) and op.kind != "relu":
             return True
@@ -63,7 +63,7 @@ class Demand:
     def joined(self, op: ops.Unary | ops.Clip) -> bool:
         """Whether the product before it already limits to it."""
         maker = self._maker.get(op.x)
-        return isinstance(maker, (ops.Linear, ops.Conv1d)) and self.follower(maker) is op
+        return isinstance(maker, (ops.Linear, *CONVOLUTIONS)) and self.follower(maker) is op
 
     def takes_features(self, name: str, centred: bool) -> bool:
         """Whether every integer reader of a float value can take a step (and, `centred`, an offset) by feature."""

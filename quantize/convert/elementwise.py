@@ -1,4 +1,4 @@
-"""Activations, limits, sums and products of two scales, running sums."""
+"""Activations, limits, sums and products of two scales."""
 
 from __future__ import annotations
 
@@ -64,15 +64,3 @@ def binary(c: Converter, op: ops.Binary) -> None:
         first, second = (round(real * 2.0**shift) for real in reals)
         c.emit(ops.QAdd(**fields, multiplier_a=first, multiplier_b=second, shift=shift), result)
     c.leave(result, made)
-
-
-@converts(ops.CumSum)
-def cumsum(c: Converter, op: ops.CumSum) -> None:
-    """Its total is int64 in the steps of its input."""
-    code = c.as_integer(op.x, "int16")
-    c.state(op.total, "int64", code.scale, 2**62)
-    made = Coded(f"{op.outputs[0]}.q", "int64", code.scale)
-    outputs = (made.name, op.outputs[1])
-    c.emit(ops.CumSum(name=op.name, outputs=outputs, x=code.name, total=op.total, active=op.active), op.outputs[0])
-    c.leave(op.outputs[0], made)
-    c.leave(op.outputs[1], Coded(op.outputs[1], "int64", code.scale))

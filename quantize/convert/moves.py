@@ -53,9 +53,13 @@ def concat(c: Converter, op: ops.Concat) -> None:
 
 @converts(ops.Slice, ops.Reshape, ops.Transpose, ops.Gather, ops.Expand, ops.PadFeatures, ops.Mask)
 def move(c: Converter, op: Any) -> None:
-    """Padding and masks fill with 0, which is 0 in any scale."""
+    """Padding and masks fill with 0, which is 0 in any scale, or with what is below everything."""
     code, made = c.as_left(op.x), f"{op.outputs[0]}.q"
+    fields: dict[str, Any] = {"x": code.name, "outputs": (made,)}
     if isinstance(op, ops.Gather):
         c.parameter(op.index, c.program.parameters[op.index])
-    c.emit(replace(op, x=code.name, outputs=(made,)), op.outputs[0])
+    if isinstance(op, (ops.Mask, ops.PadFeatures)):
+        field = "fill" if isinstance(op, ops.Mask) else "value"
+        fields[field] = 0.0 if getattr(op, field) == 0 else float(-np.iinfo(code.dtype).max)
+    c.emit(replace(op, **fields), op.outputs[0])
     c.leave(op.outputs[0], replace(code, name=made))

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from edgernn import ops
-from edgernn.program import Array
+from edgernn.program import Array, volume
 from edgernn.quantize.convert.converter import Converter, converts
 from edgernn.quantize.convert.forms import Coded
 from edgernn.quantize.convert.scales import GATE, row_multipliers, row_shift
 from edgernn.quantize.convert.weights import bias_floor, integer_moments, store_bias, store_weight
 from edgernn.quantize.reference.fixed import LIMITS, WORD
 from edgernn.quantize.rounding import round_rows
+
+Product = ops.Linear | ops.Conv1d | ops.Conv2d
 
 
 @converts(ops.Linear)
@@ -37,8 +39,18 @@ def conv1d(c: Converter, op: ops.Conv1d) -> None:
     c.emit(ops.QConv1d(name=op.name, window=code.name, **sizes, **fields), op.outputs[0])
 
 
-def _product(c: Converter, op: ops.Linear | ops.Conv1d, scale: Array, offset: Array) -> dict[str, Any]:
-    """What `QLinear` and `QConv1d` share, for an input of `scale` and `offset` by column."""
+@converts(ops.Conv2d)
+def conv2d(c: Converter, op: ops.Conv2d) -> None:
+    """One step for all of its window, whose features are positions too."""
+    code = c.as_window(op.window, c.demand.entering(op.name), plain=True)
+    scale = np.full(volume(c.program.parameters[op.weight].shape[1:]), float(code.scale))
+    fields = _product(c, op, scale, np.zeros(len(scale)))
+    sizes = {key: getattr(op, key) for key in op.attribute_fields()}
+    c.emit(ops.QConv2d(name=op.name, window=code.name, **sizes, **fields), op.outputs[0])
+
+
+def _product(c: Converter, op: Product, scale: Array, offset: Array) -> dict[str, Any]:
+    """What `QLinear`, `QConv1d` and `QConv2d` share, for an input of `scale` and `offset` by column."""
     weight = c.weight(op.weight)
     flat = weight.reshape(len(weight), -1)
     bias = (c.weight(op.bias) if op.bias else np.zeros(len(flat))) + flat @ offset
@@ -52,7 +64,7 @@ def _product(c: Converter, op: ops.Linear | ops.Conv1d, scale: Array, offset: Ar
     return fields | _requantized(c, op, rows.unit)
 
 
-def _requantized(c: Converter, op: ops.Linear | ops.Conv1d, units: Array) -> dict[str, Any]:
+def _requantized(c: Converter, op: Product, units: Array) -> dict[str, Any]:
     """How sums in `units` leave, with the relu or gate that follows."""
     result, follower = op.outputs[0], c.demand.follower(op)
     if follower is None and c.demand.dtype(result) == "float32":

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgernn import ops
 from edgernn.errors import QuantizeError
 from edgernn.export import check_path, encode, export_model, read_program, write_model
 from edgernn.interpret import settled
 from edgernn.program import Array, Op, Program
 from edgernn.quantize.api import make_options, quantize_program
 from edgernn.quantize.convert import Converted
+from edgernn.quantize.order import RUNNING, units
 from edgernn.quantize.qat.surrogates import find
 from edgernn.quantize.reference import evaluate
-from edgernn.quantize.whole import CELLS, WholeRun, steps_of, units
+from edgernn.quantize.whole import CELLS, WholeRun, steps_of
 
 
 def prepare(
@@ -192,7 +192,7 @@ class _Run:
                 raise QuantizeError(f"gradients cannot pass through `{type(op).__name__}`", place=op.name)
             return
         operands = [self._tensor(op, name) for name in op.operands]
-        if isinstance(op, (*CELLS, ops.CumSum)):
+        if isinstance(op, (*CELLS, *RUNNING)):
             operands[-1] = self._skipped(op.operands[-1])
         results = stand_in(op, *operands)
         for name, soft in zip(op.outputs, results, strict=True):
@@ -211,7 +211,7 @@ class _Run:
         state = next((item for item in self.program.spec.states if item.input == name), None)
         if state is not None:
             start = _tensor(state.initial())
-            return start.expand(self.exact.batch, *start.shape[1:]) if isinstance(op, CELLS) else start
+            return start.repeat(self.exact.batch, 1) if isinstance(op, CELLS) else start
         array = self.exact.values[name]
         return torch.from_numpy(np.array(array)) if array.dtype == bool else _tensor(array)
 

@@ -94,7 +94,7 @@ def rescale(op: ops.Rescale, q: Tensor) -> tuple[Tensor, ...]:
     return ((q * (op.multiplier * 2.0**-op.shift)).clamp(op.low, op.high),)
 
 
-def _requantized(op: ops.QLinear | ops.QConv1d, total: Tensor, multiplier: Tensor) -> Tensor:
+def _requantized(op: ops.QLinear | ops.QConv1d | ops.QConv2d, total: Tensor, multiplier: Tensor) -> Tensor:
     if op.dtype == "float32":
         return total * multiplier
     return (total * (multiplier * 2.0**-op.shift)).clamp(op.low, op.high)
@@ -126,6 +126,41 @@ def _convolved(op: ops.QConv1d | ops.Conv1d, window: Tensor, weight: Tensor, bia
     return y.reshape(*window.shape[:2], *y.shape[1:])
 
 
+@surrogate(ops.QConv2d)
+def qconv2d(op: ops.QConv2d, window: Tensor, weight: Tensor, bias: Tensor, multiplier: Tensor) -> tuple[Tensor, ...]:
+    """A convolution over each step's window or frames."""
+    rows = multiplier[:, None] if op.over_time else multiplier[:, None, None]
+    return (_requantized(op, _convolved_images(op, window, weight, bias), rows),)
+
+
+@surrogate(ops.Conv2d)
+def conv2d(op: ops.Conv2d, window: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
+    """A convolution over each step's window or frames."""
+    return (_convolved_images(op, window, weight, bias),)
+
+
+def _convolved_images(op: ops.QConv2d | ops.Conv2d, window: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    span = (op.count - 1) * op.stride + (weight.shape[2] - 1) * op.dilation + 1
+    rows = slice(op.first, op.first + span)
+    images = window[:, :, rows, 0].flatten(0, 1).transpose(1, 2) if op.over_time else window.flatten(0, 2)[:, :, rows]
+    strides, dilations = (op.stride, op.width_stride), (op.dilation, op.width_dilation)
+    y = functional.conv2d(images, weight, bias, strides, 0, dilations, op.groups)
+    if op.over_time:
+        y = y.transpose(1, 2).unsqueeze(2)  # [steps, frames, batch, out, width]
+        return y.reshape(*window.shape[:2], *y.shape[1:])
+    return y.reshape(*window.shape[:3], *y.shape[1:])
+
+
+@surrogate(ops.Pool)
+def pool(op: ops.Pool, window: Tensor) -> tuple[Tensor, ...]:
+    """Of what each element is of; a maximum's gradient goes to the largest."""
+    axis = op.axis + 2
+    taken = window.index_select(axis, torch.from_numpy(op.index().reshape(-1)))
+    taken = taken.reshape(*window.shape[:axis], op.count, op.size, *window.shape[axis + 1 :])
+    functions: Any = {"max": torch.amax, "mean": torch.mean, "sum": torch.sum}
+    return (functions[op.kind](taken, axis + 1),)
+
+
 @surrogate(ops.QUnary)
 def qunary(op: ops.QUnary, x: Tensor) -> tuple[Tensor, ...]:
     """The function."""
@@ -147,15 +182,39 @@ def qmul(op: ops.QMul, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
     return ((a * b * (op.multiplier * 2.0**-op.shift)).clamp(op.low, op.high),)
 
 
-def _sequence(x: Tensor, skipped: int) -> Tensor:
-    """`[batch, steps, frames, 1, features]` as `[batch, T, features]` without the steps in which the state is held."""
-    return x[:, skipped:].flatten(1, 3)
+def _sequence(op: Any, x: Tensor, skipped: int) -> Tensor:
+    """`[batch, steps, frames, rows, features]` as sequences `[…, T, features]` without the steps that are held.
+
+    Of a layer over positions, `[batch, steps, frames, rows, positions, features]`, they are the positions.
+    """
+    if not op.h:
+        line = x.flatten(0, 3)
+        return line.flip(1) if op.reverse else line
+    return x[:, skipped:].flatten(1, 2).transpose(1, 2).flatten(0, 1)
 
 
-def _steps(y: Tensor, like: Tensor, skipped: int) -> Tensor:
-    frames = like.shape[2]
-    whole = y.reshape(y.shape[0], -1, frames, 1, y.shape[-1])
+def _steps(op: Any, y: Tensor, like: Tensor, skipped: int) -> Tensor:
+    if not op.h:
+        return (y.flip(1) if op.reverse else y).reshape(*like.shape[:-1], y.shape[-1])
+    batch, _, frames, rows = like.shape[:4]
+    whole = y.reshape(batch, rows, -1, y.shape[-1]).transpose(1, 2)
+    whole = whole.reshape(batch, -1, frames, rows, y.shape[-1])
     return functional.pad(whole, (0, 0, 0, 0, 0, 0, skipped, 0)) if skipped else whole
+
+
+def _start(op: Any, state: Tensor | None, x: Tensor, size: int, unit: float) -> Tensor:
+    """A layer's initial state `[1, sequences, size]`; over positions it is zero."""
+    if state is None:
+        return torch.zeros(1, x.flatten(0, 3).shape[0], size)
+    return state[None] * unit
+
+
+def _ends(op: Any, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+    """The newest states at each step; only what reads the newest frame is true."""
+    if not op.h:
+        return ()
+    batch, steps = x.shape[:2]
+    return tuple(state.reshape(batch, 1, -1, state.shape[-1]).expand(-1, steps, -1, -1) for state in states)
 
 
 def _halves(op: Any, weight_ih: Tensor, weight_hh: Tensor, m_ih: Tensor, m_hh: Tensor, unit: float) -> list[Tensor]:
@@ -179,10 +238,10 @@ def qgru(
     w_ih, w_hh, given, kept = _halves(op, w_ih, w_hh, m_ih, m_hh, 2.0**-12)
     size = w_hh.shape[1]
     bias = torch.cat([torch.zeros(2 * size), b_hh * kept[2 * size :]])
-    start = h[None] * 2.0**-30
+    start = _start(op, h, x, size, 2.0**-30)
     flat = [w_ih, w_hh, b_ih * given, bias]
-    y, last = torch._VF.gru(_sequence(x, skipped), start, flat, True, 1, 0.0, False, False, True)
-    return _left(op, _steps(y, x, skipped)), _every_step(last[0] * 2.0**30, x)
+    y, last = torch._VF.gru(_sequence(op, x, skipped), start, flat, True, 1, 0.0, False, False, True)
+    return _left(op, _steps(op, y, x, skipped)), *_ends(op, x, last[0] * 2.0**30)
 
 
 @surrogate(ops.QLSTM)
@@ -196,11 +255,10 @@ def qlstm(
     h_unit, c_unit = 2.0 ** (op.h_exponent - 15), 2.0 ** (op.cell_exponent - 30)
     if w_hr is not None:
         flat.append(w_hr * (m_hr * (2.0 ** (7 - op.shift) * h_unit))[:, None])
-    start = (h[None] * h_unit, c[None] * c_unit)
-    result = torch._VF.lstm(_sequence(x, skipped), start, flat, True, 1, 0.0, False, False, True)
+    start = _start(op, h, x, w_hh.shape[1], h_unit), _start(op, c, x, len(w_hh) // 4, c_unit)
+    result = torch._VF.lstm(_sequence(op, x, skipped), start, flat, True, 1, 0.0, False, False, True)
     y, last_h, last_c = result
-    states = _every_step(last_h[0] / h_unit, x), _every_step(last_c[0] / c_unit, x)
-    return _left(op, _steps(y, x, skipped)), *states
+    return _left(op, _steps(op, y, x, skipped)), *_ends(op, x, last_h[0] / h_unit, last_c[0] / c_unit)
 
 
 @surrogate(ops.QRNN)
@@ -213,13 +271,9 @@ def qrnn(
     w_ih, w_hh, given, _ = _halves(op, w_ih, w_hh, m_ih, m_hh, 2.0**-12 if op.kind == "tanh" else h_unit)
     flat = [w_ih, w_hh, bias * given, torch.zeros_like(given)]
     layer = torch._VF.rnn_tanh if op.kind == "tanh" else torch._VF.rnn_relu
-    y, last = layer(_sequence(x, skipped), h[None] * h_unit, flat, True, 1, 0.0, False, False, True)
-    return _left(op, _steps(y, x, skipped)), _every_step(last[0] / h_unit, x)
-
-
-def _every_step(state: Tensor, x: Tensor) -> Tensor:
-    """The newest state at each step; only what reads the newest frame is true."""
-    return state[:, None, None].expand(-1, x.shape[1], 1, -1)
+    start = _start(op, h, x, w_hh.shape[1], h_unit)
+    y, last = layer(_sequence(op, x, skipped), start, flat, True, 1, 0.0, False, False, True)
+    return _left(op, _steps(op, y, x, skipped)), *_ends(op, x, last[0] / h_unit)
 
 
 @surrogate(ops.History)
@@ -235,6 +289,24 @@ def history(op: ops.History, x: Tensor, past: Tensor) -> tuple[Tensor | None, ..
 def cumsum(op: ops.CumSum, x: Tensor, total: Tensor, skipped: int) -> tuple[Tensor | None, ...]:
     """From the initial total."""
     y = x[:, skipped:].flatten(1, 2).cumsum(1) + total
+    y = y.reshape(len(y), x.shape[1] - skipped, x.shape[2], *y.shape[2:])
+    return functional.pad(y, (0, 0) * (y.ndim - 2) + (skipped, 0)) if skipped else y, None
+
+
+@surrogate(ops.RunningMean)
+def running_mean(
+    op: ops.RunningMean, x: Tensor, mean: Tensor, count: Tensor, skipped: int
+) -> tuple[Tensor | None, ...]:
+    """The sum so far, over the number of frames."""
+    y = x[:, skipped:].flatten(1, 2).cumsum(1)
+    y = y.reshape(len(y), x.shape[1] - skipped, x.shape[2], *y.shape[2:]) / count[:, skipped:]
+    return functional.pad(y, (0, 0) * (y.ndim - 2) + (skipped, 0)) if skipped else y, None
+
+
+@surrogate(ops.CumMax)
+def cummax(op: ops.CumMax, x: Tensor, largest: Tensor, skipped: int) -> tuple[Tensor | None, ...]:
+    """The largest so far has the gradient."""
+    y = torch.maximum(x[:, skipped:].flatten(1, 2).cummax(1).values, largest)
     y = y.reshape(len(y), x.shape[1] - skipped, x.shape[2], *y.shape[2:])
     return functional.pad(y, (0, 0) * (y.ndim - 2) + (skipped, 0)) if skipped else y, None
 
@@ -296,9 +368,13 @@ def mask(op: ops.Mask, x: Tensor, valid: Tensor) -> tuple[Tensor, ...]:
 @surrogate(ops.Expand)
 def move(op: Op, *operands: Tensor) -> tuple[Tensor, ...]:
     """Operations that move elements, with batch and steps as two more leading axes."""
-    size = operands[0].shape[:2]
-    moved: Any = shifted(op, size[0] * size[1])
-    flat = [item.flatten(0, 1) if getattr(item, "timed", True) else item for item in operands]
+    timed = [getattr(item, "timed", True) for item in operands]
+    size = operands[timed.index(True)].shape[:2]
+    count = size[0] * size[1]
+    moved: Any = shifted(op, count)
+    flat = [item.flatten(0, 1) if here else item for item, here in zip(operands, timed, strict=True)]
+    if isinstance(moved, ops.Concat):
+        flat = [item if here else item.expand(count, *item.shape) for item, here in zip(flat, timed, strict=True)]
     if isinstance(moved, ops.Slice):
         index = torch.arange(moved.start, moved.end, moved.stride)
         y = flat[0].index_select(moved.axis, index)

@@ -87,6 +87,14 @@ def conv1d(op: ops.Conv1d, window: Array, weight: Array, bias: Array | None) -> 
     return (_plus(np.stack(rows), bias),)
 
 
+@reference(ops.Conv2d)
+def conv2d(op: ops.Conv2d, window: Array, weight: Array, bias: Array | None) -> tuple[Array, ...]:
+    """Each output a dot product over its group's `[in, taps, width taps]`."""
+    taken, rows = op.take(window, weight.shape), op.by_group(weight)
+    sums = np.stack([dot(taken[:, g], rows[g]) for g in range(op.groups)], axis=1)
+    return (op.give(_plus(sums, None if bias is None else bias.reshape(op.groups, 1, 1, -1))),)
+
+
 @reference(ops.BatchNorm)
 def batch_norm(
     op: ops.BatchNorm, x: Array, mean: Array, variance: Array, weight: Array | None, bias: Array | None
@@ -138,6 +146,18 @@ def reduce(op: ops.Reduce, x: Array) -> tuple[Array, ...]:
     return (np.asarray(np.expand_dims(y, tuple(axes)) if op.keepdims else y),)
 
 
+@reference(ops.Pool)
+def pool(op: ops.Pool, window: Array) -> tuple[Array, ...]:
+    """Integers and maxima are exact; a sum of floats runs tap by tap, and a mean is the sum divided."""
+    if window.dtype != np.float32 or op.kind == "max":
+        return op.evaluate(window)
+    taps = np.moveaxis(np.take(flush(window), op.index(), axis=op.axis), op.axis + 1, 0)
+    y = taps[0]
+    for tap in taps[1:]:
+        y = flush(y + tap)
+    return (flush(y / _F(op.size)) if op.kind == "mean" else y,)
+
+
 @reference(ops.CumSum)
 def cumsum(op: ops.CumSum, x: Array, total: Array, active: Array | None) -> tuple[Array, ...]:
     """Frame by frame; integers are summed in the total's type."""
@@ -146,6 +166,16 @@ def cumsum(op: ops.CumSum, x: Array, total: Array, active: Array | None) -> tupl
         total = total + frame if total.dtype != np.float32 else flush(total + flush(frame))
         rows.append(total)
     return np.stack(rows), (total if active is None or active else old)
+
+
+@reference(ops.RunningMean)
+def running_mean(op: ops.RunningMean, x: Array, mean: Array, count: Array, active: Array | None) -> tuple[Array, ...]:
+    """Frame by frame: difference, quotient, sum."""
+    old, rows = mean, []
+    for frame, n in zip(flush(x), count, strict=True):
+        mean = flush(mean + flush(flush(frame - mean) / n))
+        rows.append(mean)
+    return np.stack(rows), (mean if active is None or active else old)
 
 
 @reference(ops.GRU)

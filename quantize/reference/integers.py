@@ -42,7 +42,7 @@ def int4(op: ops.Int4, packed: Array, step: Array) -> tuple[Array, ...]:
     return ((codes[:, :columns] * steps).reshape(op.shape),)
 
 
-def requantize(op: ops.QLinear | ops.QConv1d, total: Array, multiplier: Array) -> Array:
+def requantize(op: ops.QLinear | ops.QConv1d | ops.QConv2d, total: Array, multiplier: Array) -> Array:
     """Sums `[…, out]` as the operation's result."""
     if op.dtype == "float32":
         return flush(total.astype(np.float32) * multiplier)
@@ -68,6 +68,15 @@ def qconv1d(op: ops.QConv1d, window: Array, weight: Array, bias: Array, multipli
         total = (flat.astype(np.float64) @ grouped.astype(np.float64).swapaxes(1, 2)).astype(np.int64)
         rows.append(total.swapaxes(0, 1).reshape(window.shape[1], out))
     return (requantize(op, np.stack(rows) + bias, multiplier),)
+
+
+@reference(ops.QConv2d)
+def qconv2d(op: ops.QConv2d, window: Array, weight: Array, bias: Array, multiplier: Array) -> tuple[Array, ...]:
+    """A matrix product per group over what each output reads."""
+    taken, rows = op.take(window, weight.shape), op.by_group(weight)
+    total = np.stack([product(taken[:, g], rows[g]) for g in range(op.groups)], axis=1)
+    total = total + bias.reshape(op.groups, 1, 1, -1)
+    return (op.give(requantize(op, total, multiplier.reshape(op.groups, 1, 1, -1))),)
 
 
 @reference(ops.QUnary)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from edgernn import ops
 from edgernn.errors import ModelFileError
-from edgernn.program import Array, Op
+from edgernn.ops.cell import Cell
+from edgernn.program import Array, Op, present
 
 Meaning = Callable[..., tuple[Array, ...]]
 
@@ -18,6 +20,7 @@ _MEANINGS: dict[type[Op], Meaning] = {}
 _EXACT: tuple[type[Op], ...] = (
     ops.Concat,
     ops.CountSteps,
+    ops.CumMax,
     ops.Embedding,
     ops.Expand,
     ops.Fill,
@@ -52,4 +55,6 @@ def evaluate(op: Op, *operands: Array | None) -> tuple[Array, ...]:
     if meaning is None:
         raise ModelFileError(f"`{type(op).__name__}` has no exact meaning", place=op.name)
     with np.errstate(all="ignore"):
+        if isinstance(op, Cell) and operands[1] is None:
+            return op.by_position(partial(meaning, op), present(operands[0]), *operands[1:])
         return meaning(op, *operands)

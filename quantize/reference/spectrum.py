@@ -87,6 +87,46 @@ def real_transform(x: Array) -> tuple[Array, Array]:
     return flush(even_re + odd_re), flush(even_im + odd_im)
 
 
+def inverse_transform(re: Array, im: Array, n: int) -> Array:
+    """`n` times the real signal of bins 0 to n / 2: the way of `real_transform` backwards.
+
+    An inverse transform is a transform with both parts exchanged, before and behind it.
+    """
+    im = im.copy()
+    im[..., 0] = 0.0  # a real signal has none there
+    if n % 2:
+        re = np.concatenate([re, re[..., :0:-1]], -1)
+        im = np.concatenate([im, -im[..., :0:-1]], -1)
+        return transform(im, re)[1]
+    half = n // 2
+    im[..., half] = 0.0
+    a, b = re[..., :half], im[..., :half]
+    c, d = re[..., half:0:-1], im[..., half:0:-1]
+    even_re, even_im = flush(a + c), flush(b - d)
+    cosines, sines = twiddles(n)
+    odd_re, odd_im = _times(flush(a - c), flush(b + d), cosines[:half], -sines[:half])
+    odds, evens = transform(flush(even_im + odd_re), flush(even_re - odd_im))
+    return np.stack([evens, odds], -1).reshape(*re.shape[:-1], n)
+
+
+@reference(ops.IRFFT)
+def irfft(op: ops.IRFFT, spectrum: Array, taper: Array) -> tuple[Array, ...]:
+    """Transform, scale, taper."""
+    n = len(taper)
+    samples = inverse_transform(flush(spectrum[..., 0]), flush(spectrum[..., 1]), n)
+    return (flush(flush(samples * (np.float32(op.scale) / np.float32(n))) * taper),)
+
+
+@reference(ops.OverlapAdd)
+def overlap_add(op: ops.OverlapAdd, window: Array) -> tuple[Array, ...]:
+    """From the oldest frame to the newest."""
+    rows = [flush(window[row : row + op.count, :, start : start + op.hop]) for row, start in op.parts(window.shape[2])]
+    total = rows[0]
+    for row in rows[1:]:
+        total = flush(total + row)
+    return (total.swapaxes(1, 2).reshape(op.count * op.hop, window.shape[1]),)
+
+
 @reference(ops.STFT)
 def stft(op: ops.STFT, samples: Array, taper: Array) -> tuple[Array, ...]:
     """Taper, transform, scale."""

@@ -79,8 +79,10 @@ typedef struct {
   uint32_t rank;
   uint32_t dims[8];
   size_t bytes;    /* of one step's frames */
-  uint32_t period; /* input frames per frame (outputs) */
-  int32_t offset;  /* T input frames have (T + offset) / period frames (outputs) */
+  uint32_t period; /* input frames per `group` frames (outputs) */
+  int32_t offset;
+  uint32_t group;
+  int32_t extra;   /* T input frames have (T + offset) / period * group + extra frames (outputs) */
   uint32_t delay;  /* frames (outputs) */
 } ernn_port;
 

@@ -56,7 +56,8 @@ typedef struct {
   int32_t offset;
   uint32_t delay;
   float low, high; /* inputs: range of the test vectors */
-  uint32_t reserved[2];
+  uint32_t group;  /* T input frames have (T + offset) / period * group + extra frames */
+  int32_t extra;
 } file_port;
 
 typedef struct {

@@ -89,9 +89,11 @@ static int shape_fits(const file_port *port, uint64_t elements) {
 
 /* Words that only another kind of port has. */
 static int is_plain(const file_port *port) { return port->next == ERNN_NONE && port->init == ERNN_NONE; }
-static int is_untimed(const file_port *port) { return !port->period && !port->offset && !port->delay; }
+static int is_untimed(const file_port *port) {
+  return !port->period && !port->offset && !port->delay && !port->group && !port->extra;
+}
 static int is_unlimited(const file_port *port) {
-  return zero((const uint8_t *)&port->low, (const uint8_t *)port->reserved);
+  return zero((const uint8_t *)&port->low, (const uint8_t *)&port->group);
 }
 
 static int limits_fit(const file_port *port, uint32_t dtype) { /* false for NaN too */
@@ -103,7 +105,7 @@ static int port_fits(const ernn_model *m, const program_view *view, const file_p
                      mentions *next) {
   const int32_t most = 1 << 30; /* frames; what is computed of them stays inside 64 bits */
   const file_program *p = view->program;
-  if (port->kind != kind || port->value >= p->values || port->reserved[0] || port->reserved[1]) return 0;
+  if (port->kind != kind || port->value >= p->values) return 0;
   const file_value *v = view->values + port->value;
   if (!shape_fits(port, v->count) || (kind != ERNN_OUTPUT && v->constant != ERNN_NONE)) return 0;
   switch (kind) {
@@ -111,9 +113,10 @@ static int port_fits(const ernn_model *m, const program_view *view, const file_p
     return port->rank && v->count && port->dims[0] == p->hop && is_plain(port) && is_untimed(port) &&
            limits_fit(port, v->dtype);
   case ERNN_OUTPUT:
-    return port->rank && v->count && port->period && (uint64_t)port->dims[0] * port->period == p->hop &&
-           port->offset > -most && port->offset < most && port->delay < (uint32_t)most && is_plain(port) &&
-           is_unlimited(port);
+    return port->rank && v->count && port->period && port->group && p->hop % port->period == 0 &&
+           port->dims[0] == (uint64_t)p->hop / port->period * port->group && port->offset > -most &&
+           port->offset < most && port->extra > -most && port->extra < most && port->delay < (uint32_t)most &&
+           is_plain(port) && is_unlimited(port);
   default:
     if (port->next >= p->values || !is_untimed(port) || !is_unlimited(port)) return 0;
     const file_value *following = view->values + port->next;

@@ -63,6 +63,8 @@ ernn_status ernn_model_port(const ernn_model *m, uint32_t program, ernn_kind kin
   port->bytes = (size_t)v->count * dtype_size(v->dtype);
   port->period = p->period;
   port->offset = p->offset;
+  port->group = p->group;
+  port->extra = p->extra;
   port->delay = p->delay;
   return ERNN_OK;
 }

@@ -42,7 +42,8 @@ struct ernn_node {
 #define ERNN_INTEGER_LAYERS(X) X(qlinear) X(qgru) X(qlstm) X(qrnn)
 #define ERNN_COMMON(X)                                                                                                \
   X(copy) X(take) X(binary) X(clip) X(where) X(cast) X(frame_index) X(validity) X(reflect) X(reduce)        \
-  X(cumsum) X(layer_norm) X(matmul) X(stft) X(rescale) X(qunary) X(qadd) X(qmul)
+  X(cumsum) X(layer_norm) X(matmul) X(stft) X(rescale) X(qunary) X(qadd) X(qmul) X(pool)                   \
+  X(running_mean) X(cummax) X(irfft)
 
 enum {
 #define X(name) OP_##name,

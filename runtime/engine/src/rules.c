@@ -123,23 +123,25 @@ static int check_frame_index(const node_view *n, node_need *need) {
          (n->out[0]->dtype == ERNN_FLOAT32 || n->out[0]->dtype == ERNN_INT64);
 }
 
-static int timed(int32_t offset, int32_t delay, uint32_t frames, uint32_t period) {
+static int timed(const clock_attr *c) {
   const int32_t most = 1 << 30;
-  return period && period < (1u << 30) && frames && frames < (1u << 30) && offset > -most && offset < most && delay >= 0 &&
-         delay < most;
+  const uint32_t counts[] = {c->period, c->frames, c->group};
+  for (int i = 0; i < 3; i++)
+    if (!counts[i] || counts[i] >= (1u << 30)) return 0;
+  return c->offset > -most && c->offset < most && c->extra > -most && c->extra < most && c->delay >= 0 && c->delay < most;
 }
 
 static int check_validity(const node_view *n, node_need *need) {
   ATTR(validity_attr);
   (void)need;
-  return timed(a->offset, a->delay, a->frames, a->period) && optional(input_of(n, 0), ERNN_INT64, 1) &&
-         optional(input_of(n, 1), ERNN_INT64, 1) && is(n->out[0], ERNN_BOOL, a->scalar ? 1 : a->frames);
+  return timed(&a->clock) && optional(input_of(n, 0), ERNN_INT64, 1) && optional(input_of(n, 1), ERNN_INT64, 1) &&
+         is(n->out[0], ERNN_BOOL, a->scalar ? 1 : a->clock.frames);
 }
 
 static int check_reflect(const node_view *n, node_need *need) {
   ATTR(reflect_attr);
   (void)need;
-  return timed(a->offset, a->delay, a->frames, a->period) && a->frames <= a->rows && is(n->in[1], ERNN_INT64, 1) &&
+  return timed(&a->clock) && a->clock.frames <= a->rows && is(n->in[1], ERNN_INT64, 1) &&
          is(n->in[2], ERNN_INT64, 1) && times(a->rows, a->inner) == n->in[0]->count &&
          is(n->out[0], n->in[0]->dtype, n->in[0]->count);
 }
@@ -161,6 +163,36 @@ static int check_cumsum(const node_view *n, node_need *need) {
   return (same || (any_int(x) && total->dtype == ERNN_INT64)) && total->count == a->inner && a->frames &&
          x->count == times(a->frames, a->inner) && is(n->out[0], total->dtype, x->count) &&
          is(n->out[1], total->dtype, total->count) && optional(input_of(n, 2), ERNN_BOOL, 1);
+}
+
+static int check_running_mean(const node_view *n, node_need *need) { /* x, mean, count, active */
+  ATTR(cumsum_attr);
+  (void)need;
+  return a->frames && is(n->in[0], ERNN_FLOAT32, times(a->frames, a->inner)) && is(n->in[1], ERNN_FLOAT32, a->inner) &&
+         is(n->in[2], ERNN_FLOAT32, a->frames) && optional(input_of(n, 3), ERNN_BOOL, 1) &&
+         is(n->out[0], ERNN_FLOAT32, n->in[0]->count) && is(n->out[1], ERNN_FLOAT32, a->inner);
+}
+
+static int check_cummax(const node_view *n, node_need *need) { /* x, largest, active */
+  ATTR(cumsum_attr);
+  uint32_t dtype = n->in[0]->dtype;
+  (void)need;
+  return a->frames && (dtype == ERNN_FLOAT32 || any_int(n->in[0])) && n->in[0]->count == times(a->frames, a->inner) &&
+         is(n->in[1], dtype, a->inner) && optional(input_of(n, 2), ERNN_BOOL, 1) &&
+         is(n->out[0], dtype, n->in[0]->count) && is(n->out[1], dtype, a->inner);
+}
+
+static int check_pool(const node_view *n, node_need *need) {
+  ATTR(pool_attr);
+  uint32_t in = n->in[0]->dtype, out = n->out[0]->dtype;
+  uint64_t last = times(a->count - 1u, a->stride) + times(a->size - 1u, a->dilation) + a->first;
+  (void)need;
+  return a->count && a->size && a->outer && a->inner && a->kind < POOL_COUNT && last < a->rows &&
+         times(times(a->outer, a->rows), a->inner) == n->in[0]->count &&
+         times(times(a->outer, a->count), a->inner) == n->out[0]->count &&
+         (a->kind == POOL_SUM && in != ERNN_FLOAT32 ? (narrow_int(n->in[0]) || in == ERNN_INT32) && out == ERNN_INT32
+                                                    : in == out && (in == ERNN_FLOAT32 || a->kind == POOL_MAX)) &&
+         (in == ERNN_FLOAT32 || any_int(n->in[0]));
 }
 
 static int check_softmax(const node_view *n, node_need *need) {
@@ -241,22 +273,35 @@ static int check_lstm(const node_view *n, node_need *need) {
          optional(input_of(n, 8), ERNN_BOOL, 1) && is(n->out[2], ERNN_FLOAT32, n->in[2]->count);
 }
 
+static uint64_t twiddles_of(uint64_t length) { /* of the transform, and of each level of it */
+  uint64_t count = 2 * length;
+  for (uint64_t m = length % 2 ? length : length / 2; m > 1;) {
+    uint64_t p = 2;
+    while (m % p) p++;
+    count += 2 * m;
+    m /= p;
+  }
+  return count;
+}
+
 static int check_stft(const node_view *n, node_need *need) { /* samples, taper, twiddles of every length, window */
   ATTR(stft_attr);
   uint64_t length = a->length;
   if (length < 2 || length > (1u << 20) || !a->count || !a->batch) return 0;
   uint64_t frames = times(a->count - 1u, a->stride) + a->first + length;
-  uint64_t wanted = 2 * length;
-  for (uint64_t m = length % 2 ? length : length / 2; m > 1;) { /* each level of the transform */
-    uint64_t p = 2;
-    while (m % p) p++;
-    wanted += 2 * m;
-    m /= p;
-  }
   need->scratch = times(length, 4 * 8);
   return n->in[0]->dtype == ERNN_FLOAT32 && n->in[0]->count % a->batch == 0 && frames <= n->in[0]->count / a->batch &&
-         is(n->in[1], ERNN_FLOAT32, length) && is(n->in[2], ERNN_FLOAT32, wanted) &&
+         is(n->in[1], ERNN_FLOAT32, length) && is(n->in[2], ERNN_FLOAT32, twiddles_of(length)) &&
          is(n->out[0], ERNN_FLOAT32, times(times(a->count, a->batch), 2 * (length / 2 + 1)));
+}
+
+static int check_irfft(const node_view *n, node_need *need) { /* spectrum, taper, twiddles as the STFT's */
+  ATTR(irfft_attr);
+  uint64_t length = a->length;
+  if (length < 2 || length > (1u << 20)) return 0;
+  need->scratch = times(length, 4 * 8);
+  return is(n->in[0], ERNN_FLOAT32, times(a->rows, 2 * (length / 2 + 1))) && is(n->in[1], ERNN_FLOAT32, length) &&
+         is(n->in[2], ERNN_FLOAT32, twiddles_of(length)) && is(n->out[0], ERNN_FLOAT32, times(a->rows, length));
 }
 
 static int check_quantize(const node_view *n, node_need *need) {
@@ -380,4 +425,8 @@ const op_rule ernn_rules[OP_COUNT] = {
     RULE(qgru, 8, 9, 2, qcell_attr),
     RULE(qlstm, 9, 12, 3, qcell_attr),
     RULE(qrnn, 8, 9, 2, qcell_attr),
+    RULE(pool, 1, 1, 1, pool_attr),
+    RULE(running_mean, 3, 4, 2, cumsum_attr),
+    RULE(cummax, 2, 3, 2, cumsum_attr),
+    RULE(irfft, 3, 3, 1, irfft_attr),
 };

@@ -199,7 +199,7 @@ static void take(ernn_stream *s, const void *const *in, size_t at, uint32_t fram
 ernn_status ernn_process(ernn_stream *s, const void *in, void *out, size_t frames) {
   const file_program *p = s->view.program;
   const file_port *port = port_of(s, ERNN_OUTPUT, 0);
-  if (p->inputs != 1 || p->outputs != 1 || port->period != 1) return ERNN_RATES;
+  if (p->inputs != 1 || p->outputs != 1 || port->dims[0] != p->hop) return ERNN_RATES;
   if (s->flushed) return ERNN_FLUSHED;
   const file_value *y = value_of(s, ERNN_OUTPUT, 0);
   size_t each = bytes_of(y) / p->hop;
@@ -216,6 +216,13 @@ ernn_status ernn_process(ernn_stream *s, const void *in, void *out, size_t frame
   return status;
 }
 
+/* Frames of a whole sequence of `taken` input frames. */
+static int64_t length_of(const file_port *port, uint64_t taken) {
+  int64_t shifted = (int64_t)taken + port->offset;
+  int64_t groups = shifted < 0 ? 0 : shifted / port->period, length = groups * port->group + port->extra;
+  return groups && length > 0 ? length : 0;
+}
+
 /* Append to `out` the true frames among those of the step just run. */
 static void give(ernn_stream *s, void *const *out, size_t *got) {
   const file_program *p = s->view.program;
@@ -225,10 +232,7 @@ static void give(ernn_stream *s, void *const *out, size_t *got) {
     size_t each = bytes_of(v) / port->dims[0];
     int64_t first = (int64_t)(s->steps - 1) * port->dims[0] - port->delay; /* whole-sequence index */
     int64_t end = first + port->dims[0], last = end;
-    if (s->flushed) {
-      last = ((int64_t)s->taken + port->offset) / port->period;
-      if ((int64_t)s->taken + port->offset < 0) last = 0;
-    }
+    if (s->flushed) last = length_of(port, s->taken);
     int64_t from = first < 0 ? 0 : first, to = end < last ? end : last;
     if (to <= from) continue;
     copy((uint8_t *)out[o] + got[o] * each, place(s, v) + (size_t)(from - first) * each, (size_t)(to - from) * each);
@@ -263,8 +267,8 @@ ernn_status ernn_flush(ernn_stream *s, void *const *out, size_t *got) {
   int more = 0;
   for (uint32_t o = 0; o < p->outputs; o++) {
     const file_port *port = port_of(s, ERNN_OUTPUT, o);
-    int64_t length = ((int64_t)s->taken + port->offset) / port->period;
-    more |= (int64_t)s->taken + port->offset >= 0 && length > (int64_t)s->steps * port->dims[0] - port->delay;
+    int64_t length = length_of(port, s->taken);
+    more |= length && length > (int64_t)s->steps * port->dims[0] - port->delay;
   }
   if (!more || !s->taken) return ERNN_FLUSHED;
   set_left(s, (int64_t)s->taken - (int64_t)(s->steps * p->hop));

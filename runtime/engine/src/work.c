@@ -62,6 +62,14 @@ static uint64_t body_work(const node_view *n) {
     ATTR(stft_attr);
     return times(times(a->count, a->batch), transform_work(a->length));
   }
+  case OP_irfft: {
+    ATTR(irfft_attr);
+    return times(a->rows, transform_work(a->length));
+  }
+  case OP_pool: {
+    ATTR(pool_attr);
+    return times(times(at_least_one(a->outer), a->count), times(at_least_one(a->inner), a->size));
+  }
   default: return 0;
   }
 }

@@ -121,23 +121,29 @@ void ernn_frame_index(ernn_node *node) {
 
 static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 
+static int64_t frames_left(int64_t left, const clock_attr *c) {
+  return floor_div(left + c->offset, c->period) * c->group + c->extra;
+}
+
 void ernn_validity(ernn_node *node) {
   const validity_attr *a = (const void *)node->attr;
+  const clock_attr *c = &a->clock;
   const int64_t *steps = node->in[0], *left = node->in[1];
   uint8_t *inside = node->out[0];
-  int64_t end = left ? floor_div(*left + a->offset, a->period) : 0;
-  for (int64_t q = 0; q < (a->scalar ? 1 : (int64_t)a->frames); q++)
-    inside[q] = (!steps || *steps * (int64_t)a->frames + q >= a->delay) && (!left || q - a->delay < end);
+  int64_t end = left ? frames_left(*left, c) : 0;
+  for (int64_t q = 0; q < (a->scalar ? 1 : (int64_t)c->frames); q++)
+    inside[q] = (!steps || *steps * (int64_t)c->frames + q >= c->delay) && (!left || q - c->delay < end);
 }
 
 static int64_t size_of(int64_t x) { return x < 0 ? -x : x; }
 
 void ernn_reflect(ernn_node *node) {
   const reflect_attr *a = (const void *)node->attr;
+  const clock_attr *c = &a->clock;
   uint64_t size = (uint64_t)a->inner * dtype_size(*node->in_dtype[0]);
-  int64_t kept = (int64_t)a->rows - a->frames;
-  int64_t first = kept + a->delay - *(const int64_t *)node->in[1] * (int64_t)a->frames;
-  int64_t last = floor_div(*(const int64_t *)node->in[2] + a->offset, a->period) - 1 + kept + a->delay;
+  int64_t kept = (int64_t)a->rows - c->frames;
+  int64_t first = kept + c->delay - *(const int64_t *)node->in[1] * (int64_t)c->frames;
+  int64_t last = frames_left(*(const int64_t *)node->in[2], c) - 1 + kept + c->delay;
   for (int64_t i = 0; i < (int64_t)a->rows; i++) {
     int64_t from = last - size_of(last - (first + size_of(i - first)));
     from = from < 0 ? 0 : from >= (int64_t)a->rows ? (int64_t)a->rows - 1 : from;

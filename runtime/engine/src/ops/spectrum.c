@@ -1,4 +1,4 @@
-/* Short-time Fourier transform. */
+/* Short-time Fourier transform and its inverse. */
 #include "portable.h"
 #include "walk.h"
 
@@ -71,6 +71,41 @@ void ernn_stft(ernn_node *node) {
         }
         y[2 * i] = fmul(real, a->scale), y[2 * i + 1] = fmul(imaginary, a->scale);
       }
+    }
+  }
+}
+
+/* The way of ernn_stft backwards: an inverse transform is a transform with both parts exchanged. */
+void ernn_irfft(ernn_node *node) {
+  const irfft_attr *a = (const void *)node->attr;
+  uint32_t n = a->length, bins = n / 2 + 1, half = n / 2;
+  const float *taper = node->in[1], *twiddle = node->in[2], *c = twiddle, *s = twiddle + n;
+  float *from_re = node->scratch, *from_im = from_re + n, *re = from_im + n, *im = re + n, *room = im + n, *y = node->out[0];
+  const float *x = node->in[0];
+  for (uint32_t r = 0; r < a->rows; r++, x += 2 * bins, y += n) {
+    if (n % 2) {
+      for (uint32_t i = 0; i < n; i++) {
+        uint32_t k = i < bins ? i : n - i;
+        float imaginary = k ? flush(x[2 * k + 1]) : 0.0f;
+        from_re[i] = flush(x[2 * k]);
+        from_im[i] = i < bins ? imaginary : -imaginary;
+      }
+      transform(from_im, from_re, 1, n, re, im, room, twiddle + 2 * (uint64_t)n);
+    } else {
+      for (uint32_t i = 0; i < half; i++) {
+        uint32_t k = half - i;
+        float p = flush(x[2 * i]), q = i ? flush(x[2 * i + 1]) : 0.0f;
+        float v = flush(x[2 * k]), w = k < half ? flush(x[2 * k + 1]) : 0.0f;
+        float down = fsub(p, v), up = fadd(q, w); /* times cos and sin; the twiddles hold the sine negated */
+        float odd_re = fsub(fmul(down, c[i]), fmul(up, -s[i])), odd_im = fadd(fmul(down, -s[i]), fmul(up, c[i]));
+        from_re[i] = fsub(fadd(p, v), odd_im);
+        from_im[i] = fadd(fsub(q, w), odd_re);
+      }
+      transform(from_im, from_re, 1, half, re, im, room, twiddle + 2 * (uint64_t)n);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+      float sample = n % 2 ? im[i] : i % 2 ? re[i / 2] : im[i / 2];
+      y[i] = fmul(fmul(sample, a->scale), taper[i]);
     }
   }
 }

@@ -1,0 +1,93 @@
+"""Small functions for the families: every spelling of an operation that PyTorch's graphs may hold."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+aten = torch.ops.aten
+
+
+def arithmetic(m: nn.Module, x: Tensor) -> Tensor:
+    """Numbers and tensors as operands, on either side."""
+    y = aten.add.Scalar(x, 1.0) + aten.sub.Scalar(x, 2.0) + aten.mul.Scalar(x, 3.0) + aten.div.Scalar(x, 4.0)
+    y = y + aten.rsub.Scalar(x, 1.0) + aten.rsub.Tensor(x, y) + aten.pow.Scalar(2.0, x)
+    y = y + aten.pow.Tensor_Tensor(x.abs() + 1, x) - (-x) * aten.square(x)
+    y = torch.maximum(y, x) + torch.minimum(y, aten.clamp_min(x, -0.5)) + aten.clamp_max(x, 0.5)
+    return y + functional.hardtanh(x) + functional.relu6(x) + m.slope(x.transpose(1, 2)).transpose(1, 2)  # type: ignore[operator]
+
+
+def functions(m: nn.Module, x: Tensor) -> Tensor:
+    """Functions of one element."""
+    size = x.abs() + 0.5
+    y = torch.exp(x) + torch.expm1(x) + torch.log1p(size) + torch.log2(size) + torch.log10(size) + torch.rsqrt(size)
+    y = y + torch.reciprocal(size) + torch.erf(x) + torch.sin(x) + torch.cos(x) + torch.sign(x)
+    z = torch.floor(3 * x) + torch.ceil(3 * x) + torch.round(3 * x) + functional.softsign(x)
+    return y + z + functional.hardsigmoid(x) + functional.gelu(x) + x.square()
+
+
+def comparisons(m: nn.Module, x: Tensor) -> Tensor:
+    """Truth values: made, joined, and choosing."""
+    y = x.flip(-1)
+    some = (x >= 0.1) | (x > y) & (x <= 3.0) & (y <= x) | (x == 1.0) | (y < -1) | (x < y)
+    other = torch.logical_or(x >= y, ~(x == y)) & torch.logical_and(x != y, torch.logical_not(x != 0.25)) | (x > 1)
+    other = aten.bitwise_or.Tensor(aten.bitwise_and.Tensor(other, some), x > 2)
+    chosen = torch.where(some, x, 0.5) + torch.where(other, 2.0, y) + x.masked_fill(other, -1.0)
+    return (
+        chosen
+        + torch.where(some, x, y)
+        + some.float()
+        + other.type_as(x)
+        + aten.to.device(x > 0, x.device, torch.float32)
+    )
+
+
+def shapes(m: nn.Module, x: Tensor) -> Tensor:
+    """Axes added, dropped, split, moved and joined; x [batch, time, 8]."""
+    index = torch.tensor([3, 1, 0, 2])
+    a, b = x.split(4, -1)
+    c, d, e = x.split([2, 4, 2], -1)
+    parts = torch.stack([a, b, d, x.index_select(-1, index)], 2)  # [batch, time, 4, 4]
+    parts = parts.mT + parts.swapaxes(2, 3) + parts.movedim(2, -1)
+    first, *_ = parts.unbind(2)
+    wide = x.unflatten(-1, (2, 4)).flatten(-2).unsqueeze(-1).squeeze(-1).squeeze((0,)).unsqueeze(0)
+    turned = x[0].t().T.mT.squeeze().t().unsqueeze(0)
+    same = aten.alias(aten.detach(x.contiguous().clone()))
+    whole = torch.cat([first, wide, turned, same, c, e, functional.one_hot(index, 4).float().sum(0).expand(1, 1, 4)
+                       .expand(1, x.shape[1], 4)], -1)  # fmt: skip
+    return aten.constant_pad_nd(whole, [1, 2], 0.5)
+
+
+def constants(m: nn.Module, x: Tensor) -> Tensor:
+    """Values made from the length alone."""
+    length = x.shape[1]
+    steps = torch.arange(length) + torch.arange(1, length + 1) + torch.arange(0, 2 * length, 2)
+    flat = torch.zeros(length) + torch.ones(length) * torch.full((length,), 0.5)
+    like = torch.zeros_like(x) + torch.ones_like(x) + torch.full_like(x, 2.0)
+    return x + (steps.float() / 100 + flat).unsqueeze(-1) + like + aten._to_copy(steps.unsqueeze(-1), dtype=torch.float)
+
+
+def products(m: nn.Module, x: Tensor) -> Tensor:
+    """Matrix products in every form; x [batch, time, 8]."""
+    matrix = m.out.weight  # type: ignore[union-attr]
+    y = aten.mm(x[0], matrix) + aten.addmm(m.out.bias, x[0], matrix)  # type: ignore[union-attr]
+    y = y + aten.mv(x[0], matrix[0]).unsqueeze(-1) + (matrix @ x.transpose(1, 2)).transpose(1, 2)[0]  # type: ignore[index]
+    scores = aten.bmm(x.reshape(-1, 2, 4), x.reshape(-1, 4, 2))  # of each frame
+    return y.unsqueeze(0) + aten._unsafe_view(scores, [1, x.shape[1], 4]).repeat_interleave(2, -1)
+
+
+def deviations(m: nn.Module, x: Tensor) -> Tensor:
+    """Sums, means, extremes and deviations of features."""
+    y = x.unflatten(-1, (2, 4))
+    parts = [x.sum(-1), x.std(-1), x.var(-1), y.mean((2, 3)), y.amax((2, 3)), y.amin(-1).sum(-1), aten.std.dim(x, [-1])]
+    parts += [aten.var.dim(x, [-1], False), x.max(-1).values, x.min(-1)[0], torch.var(x, -1, correction=2)]
+    parts += [torch.std(x, -1, correction=0), torch.max(x[..., 0], x[..., 1]), torch.min(x[..., 2], x[..., 3])]
+    return torch.stack(parts, -1)
+
+
+def complex_values(m: nn.Module, x: Tensor) -> Tensor:
+    """Complex arithmetic on pairs of features; x [batch, time, 8]."""
+    z = torch.view_as_complex(x.unflatten(-1, (4, 2)))
+    y = z * z.conj() + aten.conj_physical(z) * (2 + 1j) - (-z) / (x[..., :4].abs() + 1) + z.resolve_conj() * 0.5
+    return torch.view_as_real(y).flatten(-2) + torch.cat([y.real, y.imag], -1)
