@@ -9,6 +9,7 @@
 #else
 #define INLINE static inline __attribute__((always_inline, unused))
 #endif
+#define ONE_COPY static inline __attribute__((unused)) /* where size counts more than a call */
 #ifndef FUNCTION
 #define FUNCTION INLINE /* a unit that has no loops of them may have one copy of each */
 #endif

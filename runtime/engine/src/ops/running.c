@@ -1,7 +1,6 @@
 /* Mean and largest value since reset. The state may lie where its successor goes. */
-#include "../functions.h"
-#include "edgernn.h"
 #include "portable.h"
+#include "walk.h"
 
 void ernn_running_mean(ernn_node *node) {
   const cumsum_attr *a = (const void *)node->attr;
@@ -16,32 +15,24 @@ void ernn_running_mean(ernn_node *node) {
   for (uint32_t i = 0; i < a->inner; i++) state[i] = kept[i];
 }
 
-#define LARGEST(type, above)                                                                                          \
-  static void largest_##type(ernn_node *node) {                                                                       \
-    const cumsum_attr *a = (const void *)node->attr;                                                                  \
-    const uint8_t *active = node->in[2];                                                                              \
-    const type *x = node->in[0], *old = node->in[1];                                                                  \
-    type *y = node->out[0], *state = node->out[1];                                                                    \
-    for (uint32_t t = 0; t < a->frames; t++, x += a->inner, y += a->inner) {                                          \
-      const type *most = t ? y - a->inner : old;                                                                      \
-      for (uint32_t i = 0; i < a->inner; i++) y[i] = above(most[i], x[i]);                                            \
-    }                                                                                                                 \
-    const type *kept = !active || *active ? y - a->inner : old;                                                       \
-    for (uint32_t i = 0; i < a->inner; i++) state[i] = kept[i];                                                       \
-  }
-#define ABOVE(a, b) ((a) > (b) ? (a) : (b))
-LARGEST(float, maximum)
-LARGEST(int8_t, ABOVE)
-LARGEST(int16_t, ABOVE)
-LARGEST(int32_t, ABOVE)
-LARGEST(int64_t, ABOVE)
-
 void ernn_cummax(ernn_node *node) {
-  switch (*node->in_dtype[0]) {
-  case ERNN_FLOAT32: largest_float(node); break;
-  case ERNN_INT8: largest_int8_t(node); break;
-  case ERNN_INT16: largest_int16_t(node); break;
-  case ERNN_INT32: largest_int32_t(node); break;
-  default: largest_int64_t(node);
+  const cumsum_attr *a = (const void *)node->attr;
+  const uint8_t *active = node->in[2];
+  const int moves = !active || *active;
+  const uint32_t dtype = *node->in_dtype[0];
+  for (uint32_t i = 0; i < a->inner; i++) {
+    if (dtype == ERNN_FLOAT32) {
+      float old = ((const float *)node->in[1])[i], most = old;
+      for (uint64_t t = 0, at = i; t < a->frames; t++, at += a->inner)
+        ((float *)node->out[0])[at] = most = maximum(most, ((const float *)node->in[0])[at]);
+      ((float *)node->out[1])[i] = moves ? most : old;
+    } else {
+      int64_t old = integer_at(node->in[1], dtype, i), most = old;
+      for (uint64_t t = 0, at = i; t < a->frames; t++, at += a->inner) {
+        most = integer_pair(most, integer_at(node->in[0], dtype, at), BINARY_MAX);
+        put_integer(node->out[0], dtype, at, most);
+      }
+      put_integer(node->out[1], dtype, i, moves ? most : old);
+    }
   }
 }

@@ -6,7 +6,7 @@
 #include "../node.h"
 #include "edgernn.h"
 
-INLINE int64_t integer_at(const void *x, uint32_t dtype, uint64_t i) {
+ONE_COPY int64_t integer_at(const void *x, uint32_t dtype, uint64_t i) {
   return dtype == ERNN_INT64   ? ((const int64_t *)x)[i]
          : dtype == ERNN_INT32 ? ((const int32_t *)x)[i]
          : dtype == ERNN_INT16 ? ((const int16_t *)x)[i]
@@ -14,7 +14,7 @@ INLINE int64_t integer_at(const void *x, uint32_t dtype, uint64_t i) {
                                : ((const uint8_t *)x)[i];
 }
 
-INLINE void put_integer(void *y, uint32_t dtype, uint64_t i, int64_t value) {
+ONE_COPY void put_integer(void *y, uint32_t dtype, uint64_t i, int64_t value) {
   switch (dtype) {
   case ERNN_INT64: ((int64_t *)y)[i] = value; break;
   case ERNN_INT32: ((int32_t *)y)[i] = (int32_t)value; break;
@@ -24,7 +24,7 @@ INLINE void put_integer(void *y, uint32_t dtype, uint64_t i, int64_t value) {
   }
 }
 
-INLINE int64_t integer_pair(int64_t a, int64_t b, uint32_t kind) {
+ONE_COPY int64_t integer_pair(int64_t a, int64_t b, uint32_t kind) {
   switch (kind) {
   case BINARY_ADD: return a + b;
   case BINARY_MAX: return a > b ? a : b;
@@ -48,14 +48,14 @@ typedef struct {
   uint64_t a_start, b_start, y_start;
 } rows_walk;
 
-INLINE rows_walk first_row(const spread_attr *a) {
+ONE_COPY rows_walk first_row(const spread_attr *a) {
   rows_walk w = {.a = a, .count = a->rank ? a->dims[a->rank - 1] : 1};
   w.a_step = a->rank ? a->a[a->rank - 1] : 0;
   w.b_step = a->rank ? a->b[a->rank - 1] : 0;
   return w;
 }
 
-INLINE int next_row(rows_walk *w) {
+ONE_COPY int next_row(rows_walk *w) {
   const spread_attr *a = w->a;
   w->y_start += w->count;
   for (uint32_t i = a->rank < 2 ? 0 : a->rank - 1; i-- > 0;) {
