@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from edgernn.commands.table import table  # noqa: E402
 from edgernn.export import export_model  # noqa: E402
+from edgernn.nn import Recurrent  # noqa: E402
 
 from families import FAMILIES, Family  # noqa: E402
 
@@ -78,6 +79,8 @@ def main() -> None:
 
 def _torch(family: Family) -> dict[str, Any]:
     module, example = family.build()
+    if type(module).forward is torch.nn.Module.forward:  # a cell alone
+        module = Recurrent(module)
     inputs = example if isinstance(example, tuple) else (example,)
     dynamic = torch.export.Dim("time", min=1, max=65536)
     shapes = tuple({family.time_axis: dynamic} for _ in inputs)

@@ -53,7 +53,7 @@ def shapes(m: nn.Module, x: Tensor) -> Tensor:
     first, *_ = parts.unbind(2)
     wide = x.unflatten(-1, (2, 4)).flatten(-2).unsqueeze(-1).squeeze(-1).squeeze((0,)).unsqueeze(0)
     turned = x[0].t().T.mT.squeeze().t().unsqueeze(0)
-    same = aten.alias(aten.detach(x.contiguous().clone()))
+    same = aten.alias(aten.detach(x.contiguous().clone().cpu()))
     whole = torch.cat([first, wide, turned, same, c, e, functional.one_hot(index, 4).float().sum(0).expand(1, 1, 4)
                        .expand(1, x.shape[1], 4)], -1)  # fmt: skip
     return aten.constant_pad_nd(whole, [1, 2], 0.5)

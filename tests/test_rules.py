@@ -20,7 +20,7 @@ from edgernn.quantize.reference.registry import _EXACT, _MEANINGS
 from conftest import Exporter
 from families import ALL
 
-REFUSING: set[str] = set()  # say only why: tests/test_refusals.py  # says only why: tests/test_refusals.py
+REFUSING: set[str] = set()  # say only why: tests/test_refusals.py
 
 
 @pytest.mark.xdist_group("rules")
