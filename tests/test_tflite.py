@@ -281,7 +281,7 @@ def test_command_line(exported: Exporter, tflite: TFLiteMaker, tmp_path: Path) -
 
 def test_verify_in_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch's whole sequence is the signal; ONNX, TFLite in float and in int8 stand below each other."""
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "owner.py").write_text(
         "import torch\ndef factory():\n    return torch.nn.GRU(8, 24, batch_first=True), torch.randn(1, 20, 8)\n"
     )
     monkeypatch.chdir(tmp_path)
@@ -294,7 +294,7 @@ def test_verify_in_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for source, path, precision in (("m.onnx", "h.tflite", "hybrid8"), ("q.onnx", "q.tflite", "int8")):
         convert_model(source, path, precision=precision)
     files = ["m.onnx", "h.tflite", "h.tflite@litert-plain", "q.onnx@reference", "q.tflite"]
-    words = ["verify", "mine:factory", "--weights", "w.pt", *files, "--data", "x.npz", "--long", "300"]
+    words = ["verify", "owner:factory", "--weights", "w.pt", *files, "--data", "x.npz", "--long", "300"]
     result = CliRunner().invoke(cli, words, catch_exceptions=False)
     assert result.exit_code == 0
     assert [line.split()[0] for line in result.stdout.splitlines()[1:6]] == files
