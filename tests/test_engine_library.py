@@ -146,6 +146,15 @@ def test_shared_library_exports_the_interface(prefix: Path) -> None:
     assert set(re.findall(r"lib\w+", needed)) <= {"libc"}, "nothing but what the compiler's start files ask for"
 
 
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the size is that of x86-64")
+def test_shared_library_is_small(prefix: Path, tmp_path: Path) -> None:
+    """Stripped, with every instruction set of x86-64."""
+    needs("strip")
+    shared, stripped = next(prefix.rglob("libernn.so")), tmp_path / "libernn.so"
+    run("strip", "-o", stripped, shared)
+    assert stripped.stat().st_size <= 150_000
+
+
 def test_static_library_stays_inside_what_links_it(prefix: Path, tmp_path: Path) -> None:
     needs("gcc", "llvm-nm")
     static, shared = next(prefix.rglob("libernn.a")), tmp_path / "plugin.so"
