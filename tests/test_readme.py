@@ -33,6 +33,17 @@ def test_numbers_are_those_of_the_table() -> None:
     assert all(row[4] in ("", "0") for row in rows), "exposed for none"
 
 
+def test_step_is_that_of_the_table() -> None:
+    """A GRU of 128 units from Python, and on the peers."""
+    lines = (ROOT / "benchmarks" / "step.md").read_text("utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
+    names = next(row for row in rows if "engine in Python" in row)
+    found = dict(zip(names, [row for row in rows if row[0] == "GRU 128"][-1], strict=True))
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    ours, plain, hybrid = (found[name] for name in ("engine in Python", "ORT f32", "LiteRT int8"))
+    assert f"takes {ours} from Python, where onnxruntime takes {plain} in float and LiteRT {hybrid} with" in readme
+
+
 def test_int8_numbers_are_those_of_the_tables() -> None:
     """Agreement of the keyword spotter, and the range of the long-memory networks."""
     readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
