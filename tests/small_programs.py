@@ -194,6 +194,19 @@ def _pools(d: Draft, x: str) -> list[str]:
     return [d.add(ops.Concat, parts=tuple(ys), axis=2)]
 
 
+def _borders(d: Draft, x: str) -> list[str]:
+    """Subnormals where they count, and integers whose product passes 64 bits."""
+    always = d.add(ops.Binary, a=x, b=x, kind="equal")
+    tiny = d.b.parameter("tiny", np.array([1e-40, -1.0, -1.0], np.float32))
+    tiny = d.add(ops.Where, condition=always, a=tiny, b=x)
+    tinies = [d.add(ops.Reduce, x=tiny, kind="max", axes=(2,), keepdims=True)]
+    tinies.append(d.add(ops.Reduce, x=d.add(ops.Unary, x=tiny, kind="abs"), kind="min", axes=(2,), keepdims=True))
+    total = d.add(ops.Cast, x=d.add(ops.Binary, a=x, b=d.floats(3), kind="mul"), dtype="int64")
+    total = d.add(ops.Binary, a=total, b=d.b.parameter("far", np.full(3, 2**40, np.int64)), kind="mul")
+    limited = d.add(ops.Rescale, q=total, multiplier=2**30, shift=40, low=-127, high=127)
+    return [d.add(ops.Concat, parts=(*tinies, d.add(ops.Dequantize, q=limited, scale=0.5)), axis=2)]
+
+
 def _size(d: Draft, name: str) -> int:
     return int(np.prod(d.b.shape(name)))
 
@@ -238,6 +251,7 @@ def draft(
 
 PROGRAMS: dict[str, Callable[[], Program]] = {
     "elements": lambda: draft("elements", _elements),
+    "borders": lambda: draft("borders", _borders),
     "layers": lambda: draft("layers", _layers),
     "cells": lambda: draft("cells", _cells),
     "integers": lambda: draft("integers", _integers),

@@ -188,6 +188,16 @@ def test_elements_are_their_text(data: st.DataObject) -> None:
     assert y.tolist() == [wanted(q * second) for _, q in pairs]
 
 
+@given(st.integers(-(2**62), 2**62), st.integers(2**23, 2**31 - 1), st.integers(1, 40))
+def test_totals_of_hours_are_limited(total: int, multiplier: int, shift: int) -> None:
+    """What the product's 64 bits cannot hold lies beyond int16 in any case."""
+    limits: Any = {"low": -16319, "high": 16319, "dtype": "int16"}
+    op = ops.Rescale(name="", outputs=("y",), q="q", multiplier=multiplier, shift=shift, **limits)
+    (y,) = evaluate(op, np.array([total, -total]))
+    wanted = [plain.clamp(plain.round_shift(sign * total * multiplier, shift), -16319, 16319) for sign in (1, -1)]
+    assert y.tolist() == wanted
+
+
 @pytest.mark.parametrize("columns", [1, 17, 4096])
 def test_extreme_sums_do_not_wrap(columns: int) -> None:
     """All weights and inputs at their limits, the largest multiplier."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgernn import ops
+from edgernn.errors import QuantizeError
 from edgernn.program import Array
 from edgernn.quantize.convert.converter import Converter, converts
 from edgernn.quantize.convert.forms import Coded
@@ -20,6 +21,7 @@ from edgernn.quantize.rounding import round_rows
 Cell = ops.GRU | ops.LSTM | ops.RNN
 _CELL_ROOM, _H_ROOM = 2.0, 1.5  # times the largest magnitude seen: states of a longer stream go further
 _UNSEEN_CELL = 4.0
+_LARGEST_EXPONENT = 18  # of a cell: tanh reads it in units of 2^-12
 
 
 @converts(ops.GRU)
@@ -40,6 +42,8 @@ def lstm(c: Converter, op: ops.LSTM) -> None:
     layer = c.seen.layers.get(op.name)
     largest = _CELL_ROOM * (layer.cell if layer is not None else _UNSEEN_CELL)
     cell_exponent = max(0, math.ceil(math.log2(max(largest, 1e-3))))
+    if cell_exponent > _LARGEST_EXPONENT:
+        raise QuantizeError(f"its cell goes to {largest:.3g}", place=op.name, hint=f"--exclude {op.name}")
     exponent = _range_exponent(c, op.outputs[0]) if op.weight_hr else 0
     _carry(c, op, ("int16", 2.0 ** (exponent - 15), WORD), ("int32", 2.0 ** (cell_exponent - 30), CELL_LIMIT))
     fields = _cell(c, op, exponent, GATE)

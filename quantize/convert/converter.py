@@ -171,9 +171,9 @@ class Converter:
         return name
 
     def as_operand(self, name: str, dtype: str) -> Coded:
-        """For element-wise arithmetic: as it was left, else quantized."""
+        """For element-wise arithmetic: as it was left, else quantized; a running total is brought to `dtype`."""
         code = self._coded.get(name)
-        return code if code is not None and code.plain else self.as_integer(name, dtype)
+        return code if code is not None and code.plain and code.dtype != "int64" else self.as_integer(name, dtype)
 
     def as_integer(self, name: str, dtype: str) -> Coded:
         """With one scale, within the limits of what enters a product."""

@@ -29,8 +29,10 @@ def dequantize(op: ops.Dequantize, q: Array) -> tuple[Array, ...]:
 
 @reference(ops.Rescale)
 def rescale(op: ops.Rescale, q: Array) -> tuple[Array, ...]:
-    """One product, one rounding."""
-    return (clamp(round_shift(q.astype(np.int64) * op.multiplier, op.shift), op.low, op.high).astype(op.dtype),)
+    """One product, one rounding; a total of hours is limited to what the product's 64 bits hold."""
+    most = 2**62 // max(1, abs(op.multiplier))
+    total = np.clip(q.astype(np.int64), -most, most) * op.multiplier
+    return (clamp(round_shift(total, op.shift), op.low, op.high).astype(op.dtype),)
 
 
 @reference(ops.Int4)
