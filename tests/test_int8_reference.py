@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import hypothesis.extra.numpy as arrays
@@ -13,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgernn import ops
-from edgernn.quantize.reference import evaluate
+from edgernn.quantize.reference import evaluate, functions, tables
 from edgernn.quantize.reference.fixed import activate, round_shift
 from edgernn.quantize.reference.functions import EXACT, power
 from edgernn.quantize.reference.ieee import dot, flush, lane_sum
@@ -318,3 +320,21 @@ def test_compensated_rounding_uses_what_inputs_share(weight_type: str) -> None:
         assert np.abs(rows.weight.astype(int)).max() <= 127
         errors[compensated] = np.mean((u @ (real - weight).T + shift) ** 2)
     assert errors[True] < errors[False] / 4
+
+
+def test_constants_are_those_of_the_document() -> None:
+    """docs/int8.md states the rows of both tables and the polynomials of the float functions."""
+    text = (Path(__file__).parent.parent / "docs" / "int8.md").read_text("utf-8").split("## Constants")[1]
+    rows = [tuple(map(int, line.split())) for line in text.splitlines() if re.fullmatch(r"    \d+( +-?\d+){8}", line)]
+    assert tuple(row[1:5] for row in rows) == tables.SIGMOID
+    assert tuple(row[5:] for row in rows) == tables.TANH
+    stated: dict[str, list[float]] = {}
+    for word in text.split("Stegun):")[1].split():
+        if word[0].isalpha():
+            name = word
+        else:
+            stated.setdefault(name, []).append(float(word))
+    own = {"exp": functions._EXP, "log": functions._LOG, "tanh": functions._TANH, "erf": functions._ERF}
+    own |= {"S": functions._SIN, "C": functions._COS}
+    for name, coefficients in own.items():
+        assert np.array_equal(np.float32(stated[name]), np.float32(coefficients)), name
