@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import util
@@ -13,6 +14,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor, nn
 
 import edgernn
@@ -22,11 +24,13 @@ from edgernn.export.to_tflite import to_tflite
 from edgernn.nn import Recurrent
 from edgernn.quantize import quantize_model
 
+import networks
 from families import ALL, BY_NAME
 
 Exporter = Callable[[str], "Exported"]
 Loader = Callable[[str], edgernn.Model]
 TFLiteMaker = Callable[[str, str], Path]
+FamilyFile = Callable[[str], Path]
 
 
 @dataclass(frozen=True)
@@ -55,17 +59,34 @@ class Exported:
         return {"engine": lambda: self.ernn, "litert": lambda: self.tflite}.get(backend, lambda: self.path)()
 
 
+@dataclass(frozen=True)
+class Images:
+    """The convolutions' file, and what is made of it by precision."""
+
+    source: Path
+
+    def of(self, form: str) -> Path:
+        """The file of a precision, or the quantized one that the integer precisions come from."""
+        quantized = self.source.with_suffix(".int8.onnx")
+        if form == "quantized":
+            return quantized
+        path = self.source.with_suffix(f".{form}.tflite")
+        source = self.source if form in ("float32", "hybrid8") else quantized
+        path.write_bytes(to_tflite(read_program(source), form))
+        return path
+
+
 @pytest.fixture(scope="session")
-def rules_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where each export leaves the names of the rules that it used; all workers of a session share it."""
+def families_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where each export leaves its file and the names of the rules that it used; all workers of a session share it."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "rules"
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "all_families"
     folder.mkdir(exist_ok=True)
     return folder
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory, rules_folder: Path) -> Iterator[Exporter]:
+def exported(tmp_path_factory: pytest.TempPathFactory, families_folder: Path) -> Iterator[Exporter]:
     """Exports a family by name, once a session."""
     made: dict[str, Exported] = {}
     folder = tmp_path_factory.mktemp("families")
@@ -85,7 +106,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory, rules_folder: Path) -> It
             path = folder / f"family{len(made)}.onnx"
             result = export_model(module, example, path, family.time_axis, name="family", **family.options)
             made[name] = Exported(module, example, result, path)
-            (rules_folder / f"{ALL.index(family)}.json").write_text(json.dumps(sorted(used)))
+            (families_folder / f"{ALL.index(family)}.json").write_text(json.dumps(sorted(used)))
+            _share(path, families_folder / f"{ALL.index(family)}.onnx")
         return made[name]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -94,27 +116,59 @@ def exported(tmp_path_factory: pytest.TempPathFactory, rules_folder: Path) -> It
 
 
 @pytest.fixture(scope="session")
-def tflite(exported: Exporter, tmp_path_factory: pytest.TempPathFactory) -> TFLiteMaker:
+def family_file(exported: Exporter, families_folder: Path) -> FamilyFile:
+    """A family's .onnx by name, which any worker may have exported."""
+
+    def find(name: str) -> Path:
+        path = families_folder / f"{ALL.index(BY_NAME[name])}.onnx"
+        return path if path.exists() else exported(name).path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def tflite(family_file: FamilyFile, families_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> TFLiteMaker:
     """A family's file by name and precision, once a session; `quantized` is the .onnx that int8 forms come from."""
     folder, made = tmp_path_factory.mktemp("tflite"), dict[tuple[str, str], Path]()
 
+    def quantized(name: str) -> Path:
+        shared = families_folder / f"{ALL.index(BY_NAME[name])}.int8.onnx"
+        if not shared.exists():
+            quantize(family_file(name), folder / shared.name)
+            _share(folder / shared.name, shared)
+        return shared
+
     def make(name: str, form: str) -> Path:
-        if form == "float32":
-            return exported(name).tflite
+        if form == "quantized":
+            return quantized(name)
         if (name, form) not in made:
-            path = folder / f"family{len(made)}{'.onnx' if form == 'quantized' else '.tflite'}"
-            if form == "quantized":
-                _quantize(exported(name).path, path)
-            else:
-                source = exported(name).path if form == "hybrid8" else make(name, "quantized")
-                path.write_bytes(to_tflite(read_program(source), form))
+            path = folder / f"family{len(made)}.tflite"
+            source = family_file(name) if form in ("float32", "hybrid8") else quantized(name)
+            path.write_bytes(to_tflite(read_program(source), form))
             made[name, form] = path
         return made[name, form]
 
     return make
 
 
-def _quantize(source: Path, path: Path) -> None:
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    """Made once a session."""
+    torch.manual_seed(2)
+    path = tmp_path_factory.mktemp("images") / "m.onnx"
+    export_model(networks.Convolutions().eval(), torch.randn(1, 24, 16), path)
+    made = Images(path)
+    quantize(path, made.of("quantized"))
+    return made
+
+
+def _share(path: Path, shared: Path) -> None:
+    with suppress(FileExistsError):  # another worker was faster: equal bytes
+        shared.hardlink_to(path)
+
+
+def quantize(source: Path, path: Path) -> None:
+    """Calibrated with normal input."""
     spec, random = read_program(source).spec, np.random.default_rng(1)
     frames = spec.hop * (200 if spec.hop < 64 else 40)
     given = {

@@ -447,3 +447,25 @@ class BothWaysBehindStride(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.gru(self.conv(x.transpose(1, 2)).transpose(1, 2))[0]
         return self.rnn(y.transpose(0, 1))[0].transpose(0, 1)
+
+
+class Convolutions(nn.Module):
+    """Convolutions of every kind over images of many axes; the last one has weights enough for int8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        conv, relu = nn.Conv2d, nn.ReLU
+        self.levels = nn.Parameter(torch.rand(2, 1, 2, 1) - 0.5)
+        self.layers = nn.Sequential(
+            conv(1, 16, 3, padding=(0, 1)),
+            relu(),
+            conv(16, 16, (3, 2), (1, 2), dilation=(2, 3), groups=16),
+            relu(),
+            conv(16, 24, (1, 3), groups=2),
+            relu(),
+            conv(24, 16, (3, 1), (2, 1)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        high = torch.maximum(x.unflatten(-1, (2, 2, 2, 2)), self.levels)  # one broadcast of six axes
+        return self.layers(high.flatten(2).unsqueeze(1)).transpose(1, 2).flatten(2)

@@ -24,11 +24,11 @@ REFUSING: set[str] = set()  # say only why: tests/test_refusals.py
 
 
 @pytest.mark.xdist_group("rules")
-def test_every_rule_is_used_by_a_family(exported: Exporter, rules_folder: Path) -> None:
+def test_every_rule_is_used_by_a_family(exported: Exporter, families_folder: Path) -> None:
     """A rule that no exported and proved family needs is a rule without a test."""
     used = set()
     for index, family in enumerate(ALL):
-        path = rules_folder / f"{index}.json"
+        path = families_folder / f"{index}.json"
         if not path.exists():  # no other test of this session has exported it yet
             exported(family.name)
         used.update(json.loads(path.read_text()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import struct
 from contextlib import suppress
@@ -19,18 +20,20 @@ from hypothesis import strategies as st
 from test_stream import noise
 
 import edgernn
+from edgernn import ops
 from edgernn.cli import edgernn as cli
 from edgernn.errors import EdgeRNNError, ExportError, ModelFileError, ProofError, SpecError, UnsupportedError
 from edgernn.export import convert_model, export_model, read_program
 from edgernn.export.to_tflite import to_tflite
 from edgernn.export.to_tflite.builtins import BUILTINS
+from edgernn.export.to_tflite.features import _BINARY
 from edgernn.quantize import quantize_model, quantize_module
 from edgernn.quantize.compare import snr_db
 from edgernn.runtime.backends.tflite_file import read_metadata
 from edgernn.spec import StreamSpec
 
-from conftest import Exporter, TFLiteMaker
-from families import FAMILIES, Lambda
+from conftest import Exporter, Images, TFLiteMaker, quantize
+from families import ALL, FEATURES, Lambda
 
 BACKENDS = ("litert", "litert-plain")
 QUANTIZED = (
@@ -43,6 +46,16 @@ QUANTIZED = (
     "residual GRUs, LayerNorm",
     "STFT, cumulative mean",
     "gate by chunk",
+    "CRNN 2d symmetric, strided, depthwise",
+    "Conv2d, time last, max pooling",
+    "Conv2d per video frame, LSTM",
+    "max and mean pooling over time",
+    "mean pooling over time and features",
+    "BiLSTM over frequency",
+    "BiGRU over frequency, final states",
+    "RNN over frequency",
+    "U-Net 2d with a GRU",
+    "BiGRU and BiRNN behind a stride, lookahead",
 )
 
 
@@ -50,7 +63,7 @@ def _named(names: Any) -> Any:
     return pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in names])
 
 
-each_family = _named(family.name for family in FAMILIES)
+each_family = _named(family.name for family in ALL)
 
 
 def random_input(spec: StreamSpec, frames: int) -> dict[str, Any]:
@@ -89,7 +102,7 @@ def test_float(exported: Exporter, tflite: TFLiteMaker, name: str) -> None:
         assert found.keys() == wanted.keys()
         for output, array in wanted.items():
             np.testing.assert_allclose(found[output], array, rtol=1e-4, atol=1e-4 * np.abs(array).max())
-    assert to_tflite(read_program(made.path)) == path.read_bytes()
+    assert made.tflite.read_bytes() == path.read_bytes()
 
 
 @each_family
@@ -115,6 +128,104 @@ def test_integers(exported: Exporter, tflite: TFLiteMaker, name: str) -> None:
         for output, array in wanted.items():
             assert snr_db(exact[output], int8[output]) > 35
             assert snr_db(array, wide[output]) > snr_db(array, int8[output]) + 3
+
+
+@pytest.mark.xdist_group("tflite-runtime")
+def test_convolutions(images: Images) -> None:
+    """Unequal strides and dilations, depthwise, grouped, hybrid: as the families' are, in all precisions."""
+    model, exact = edgernn.load(images.source), edgernn.load(images.of("quantized"), "reference")
+    x = random_input(model.spec, 30 * model.spec.hop)
+    wanted, integers = (streamed(item, x)["output"] for item in (model, exact))
+    for form, signal, least in (
+        ("float32", wanted, 100),
+        ("hybrid8", wanted, 40),
+        ("int8", integers, 35),
+        ("int16x8", wanted, snr_db(wanted, integers) + 3),
+    ):
+        path = images.of(form)
+        for backend in BACKENDS:
+            assert snr_db(signal, streamed(edgernn.load(path, backend), x)["output"]) > least, (form, backend)
+    hybrid = schema.ModelT.InitFromPackedBuf(images.of("hybrid8").read_bytes(), 0)
+    versions = {c.version for c in hybrid.operatorCodes if c.builtinCode == schema.BuiltinOperator.CONV_2D}
+    assert versions == {1, 5, 6}  # float, int8 weights, groups
+
+
+class _Sums(torch.nn.Module):
+    """Means, sums and extremes that meet before they are narrowed to int8 again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.other = torch.nn.Conv1d(FEATURES, FEATURES, 3), torch.nn.Conv1d(FEATURES, FEATURES, 1)
+        self.mean, self.most = torch.nn.AvgPool1d(2, 2), torch.nn.MaxPool1d(3, 1, 1)
+        self.out, self.newest = torch.nn.Linear(FEATURES, 4), torch.nn.Linear(FEATURES, 4)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        z, other = self.conv(torch.nn.functional.pad(x.transpose(1, 2), (2, 0))), self.other(x.transpose(1, 2))
+        mean, total = self.mean(z), torch.cumsum(z, 2)
+        pooled = self.most(mean) + mean + mean * mean
+        parts = [self.out(item.transpose(1, 2)) for item in (pooled, self.most(other), total + z, total * z)]
+        return *parts, self.newest(mean.amax(2)), self.newest(other.amax(2))
+
+
+def test_integers_wider_than_a_product_takes(tmp_path: Path) -> None:
+    """int32 means and extremes and an int64 sum, in sums and products with each other."""
+    torch.manual_seed(1)
+    export_model(_Sums().eval(), torch.randn(1, 24, FEATURES), tmp_path / "m.onnx")
+    quantize(tmp_path / "m.onnx", tmp_path / "q.onnx")
+    model, exact = edgernn.load(tmp_path / "m.onnx"), edgernn.load(tmp_path / "q.onnx", "reference")
+    assert {"int32", "int64"} <= {state.dtype for state in exact.spec.states}
+    x = random_input(model.spec, 30 * model.spec.hop)
+    wanted, integers = streamed(model, x), streamed(exact, x)
+    for form, signal, least in (
+        ("int8", integers, dict.fromkeys(wanted, 42.0)),
+        ("int16x8", wanted, {name: snr_db(array, integers[name]) + 1 for name, array in wanted.items()}),
+    ):
+        (tmp_path / "m.tflite").write_bytes(to_tflite(read_program(tmp_path / "q.onnx"), form))
+        for backend in BACKENDS:
+            found = streamed(edgernn.load(tmp_path / "m.tflite", backend), x)
+            for name, array in signal.items():
+                assert snr_db(array, found[name]) > least[name], (form, backend, name)
+
+
+class _Rates(torch.nn.Module):
+    """Several frames a step in front of what is kept since reset, of pooling and of a mirrored end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = torch.nn.ConvTranspose1d(FEATURES, 4, 4, 2, 1)
+        self.most = torch.nn.MaxPool1d(2, 1, 1, dilation=2)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        y = self.up(x.transpose(1, 2))
+        window = torch.ones(16)
+        spectrum = torch.stft(y[:, 0], 16, 4, window=window, center=True, pad_mode="reflect", return_complex=True)
+        newest = torch.cat([y.amax(2), y.mean(2)], 1)
+        return {"pooled": self.most(y).transpose(1, 2), "newest": newest, "spectrum": spectrum.abs().transpose(1, 2)}
+
+
+def test_several_frames_a_step(tmp_path: Path) -> None:
+    """In groups of two that a sequence's end cuts."""
+    torch.manual_seed(1)
+    result = export_model(_Rates().eval(), torch.randn(1, 24, FEATURES), tmp_path / "m.onnx")
+    reflected = [op for op in result.program.ops if isinstance(op, ops.Reflect)]
+    assert [op.group for op in reflected] == [2]
+    (tmp_path / "m.tflite").write_bytes(to_tflite(result.program))
+    model = edgernn.load(tmp_path / "m.onnx")
+    x = random_input(model.spec, 15 * model.spec.hop)
+    wanted = streamed(model, x)
+    for backend in BACKENDS:
+        found = streamed(edgernn.load(tmp_path / "m.tflite", backend), x)
+        for name, array in wanted.items():
+            np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-5)
+
+
+def test_erf(tmp_path: Path) -> None:
+    """As near as the formula says, and no float32 nearer."""
+    module = Lambda(lambda m, x: torch.erf(x))
+    export_model(module, torch.randn(1, 24, 1), tmp_path / "m.tflite")
+    x = np.linspace(-6, 6, 2001, dtype=np.float32)[:, None]
+    exact = np.vectorize(math.erf)(x.astype(np.float64))
+    assert np.abs(edgernn.load(tmp_path / "m.tflite")(x) - exact).max() < 1.5e-7 + 2.0**-22
 
 
 @pytest.mark.parametrize("kind", ["gru", "lstm", "rnn"])
@@ -164,10 +275,12 @@ def test_file(exported: Exporter, tflite: TFLiteMaker, name: str) -> None:
             assert code.customCode is None
             assert code.builtinCode in kinds
             assert code.deprecatedBuiltinCode == min(code.builtinCode, 127)
+        for operator in graph.operators:
+            kind = kinds[model.operatorCodes[operator.opcodeIndex].builtinCode]
+            _check_axes(kind, [_shape(graph.tensors[index]) for index in operator.inputs if index >= 0])
         for tensor in graph.tensors:
-            shape = [] if tensor.shape is None else list(tensor.shape)
             assert tensor.shapeSignature is None
-            assert all(size >= 1 for size in shape)
+            assert all(size >= 1 for size in _shape(tensor))
         metadata = read_metadata(data, name)
         spec = StreamSpec.from_json(metadata["edgernn.spec"])
         given = {port.name for port in spec.inputs} | {state.input for state in spec.states}
@@ -179,6 +292,18 @@ def test_file(exported: Exporter, tflite: TFLiteMaker, name: str) -> None:
         assert tuple(map(int, runtime.split("."))) <= (2, 14, 0)
         assert [row["name"] for row in json.loads(metadata["edgernn.summary"])]
         assert _aligned(data)
+
+
+def _shape(tensor: Any) -> list[int]:
+    return [] if tensor.shape is None else list(tensor.shape)
+
+
+def _check_axes(kind: str, shapes: list[list[int]]) -> None:
+    """Old runtimes refuse, or end the process, when more axes are transposed or broadcast than they know."""
+    if kind == "TRANSPOSE":
+        assert len(shapes[0]) <= 5
+    if kind in (*_BINARY.values(), "SELECT_V2") and any(shape != shapes[0] for shape in shapes):
+        assert max(map(len, shapes)) <= 4, (kind, shapes)
 
 
 def _aligned(data: bytes) -> bool:
@@ -222,12 +347,20 @@ def test_refusals(exported: Exporter, tflite: TFLiteMaker, tmp_path: Path) -> No
         y = torch.stft(x[:, :, 0], 48, 16, window=torch.ones(48), center=False, return_complex=True)
         return y.abs().transpose(1, 2)
 
-    for module, text in (
-        (Lambda(lambda m, x: torch.erf(x)), "TFLite has no erf"),
-        (Lambda(spectrum), "no transform of 48 points"),
+    def samples(m: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+        spectra = torch.view_as_complex(x.unflatten(2, (25, 2))).transpose(1, 2)
+        return torch.istft(spectra, 48, 16, window=torch.ones(48), center=False)
+
+    def turned(m: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+        return x.unflatten(2, (2,) * 6).permute(0, 1, 7, 6, 5, 4, 3, 2).flatten(2)
+
+    for function, features, text in (
+        (spectrum, 8, "RFFT2D has no transform of 48 points"),
+        (samples, 50, "RFFT2D has no transform of 48 points"),
+        (turned, 64, "TRANSPOSE moves 5 axes at most"),
     ):
         with pytest.raises(UnsupportedError, match=text):
-            export_model(module, torch.randn(1, 320, 8), out)
+            export_model(Lambda(function), torch.randn(1, 320, features), out)
     for name, form, precision, text in (
         ("GRU", "float32", "int8", "written from a quantized file"),
         ("GRU", "quantized", "hybrid8", "written from a float file"),
@@ -245,7 +378,6 @@ def test_refusals(exported: Exporter, tflite: TFLiteMaker, tmp_path: Path) -> No
 
 def test_a_wrong_file_is_not_left(exported: Exporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the runtime makes of a file is compared with its source before the file gets its name."""
-    from edgernn import ops
     from edgernn.export.to_tflite.rows import ROWS
 
     monkeypatch.setitem(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 import venv
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from edgernn.errors import MissingExtraError
 from edgernn.export import convert_model
 from edgernn.quantize.compare import snr_db
 
-from conftest import Exporter, TFLiteMaker
-from families import FAMILIES
+from conftest import FamilyFile, Images, TFLiteMaker
+from families import ALL
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("click==8.5.1", "numpy==1.26.4", "tflite-runtime==2.14.0")
@@ -60,19 +61,23 @@ def old_python(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.xdist_group("tflite-runtime")
-def test_every_family(old_python: dict[str, str], exported: Exporter, tflite: TFLiteMaker, tmp_path: Path) -> None:
+def test_every_family(
+    old_python: dict[str, str], family_file: FamilyFile, tflite: TFLiteMaker, images: Images, tmp_path: Path
+) -> None:
     """Float is what onnxruntime gives, int8 near the exact integers; scales by row in the file are refused."""
+    sources = {family.name: (family_file(family.name), partial(tflite, family.name)) for family in ALL}
+    sources["images"] = (images.source, images.of)
     jobs: dict[str, tuple[str, str, str]] = {}
     inputs: dict[str, Any] = {}
-    for index, family in enumerate(FAMILIES):
-        spec = edgernn.load(exported(family.name).path).spec
-        inputs[family.name] = random_input(spec, 30 * spec.hop)
-        np.savez(tmp_path / f"{index}.npz", **inputs[family.name])
-        for form in ("float32", "hybrid8", *(("int8", "int16x8") if family.name in QUANTIZED else ())):
+    for index, (name, (source, of)) in enumerate(sources.items()):
+        spec = edgernn.load(source).spec
+        inputs[name] = random_input(spec, 30 * spec.hop)
+        np.savez(tmp_path / f"{index}.npz", **inputs[name])
+        for form in ("float32", "hybrid8", *(("int8", "int16x8") if name in (*QUANTIZED, "images") else ())):
             found = str(tmp_path / f"{index}.{form}.npz")
-            jobs[f"{family.name}/{form}"] = (str(tflite(family.name, form)), str(tmp_path / f"{index}.npz"), found)
+            jobs[f"{name}/{form}"] = (str(of(form)), str(tmp_path / f"{index}.npz"), found)
     tagged = tmp_path / "tagged.tflite"
-    convert_model(exported("LSTM").path, tagged, precision="hybrid8", per_channel=True)
+    convert_model(family_file("LSTM"), tagged, precision="hybrid8", per_channel=True)
     jobs["tagged/hybrid8"] = (str(tagged), jobs["LSTM/hybrid8"][1], "")
 
     environment = {**os.environ, "PYTHONPATH": old_python["path"]}
@@ -89,8 +94,9 @@ def test_every_family(old_python: dict[str, str], exported: Exporter, tflite: TF
             continue
         found, x = dict(np.load(path)), inputs[name]
         integer = form in ("int8", "int16x8")
-        wanted = streamed(edgernn.load(exported(name).path), x)
-        exact = streamed(edgernn.load(tflite(name, "quantized"), "reference"), x) if integer else wanted
+        source, of = sources[name]
+        wanted = streamed(edgernn.load(source), x)
+        exact = streamed(edgernn.load(of("quantized"), "reference"), x) if integer else wanted
         for output, array in wanted.items():
             if form == "float32":
                 np.testing.assert_allclose(found[output], array, rtol=1e-4, atol=1e-4 * np.abs(array).max())

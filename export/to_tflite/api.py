@@ -9,7 +9,18 @@ import numpy as np
 from edgernn import content, ops
 from edgernn.errors import ExportError, UnsupportedError
 from edgernn.export.summary import summarize
-from edgernn.export.to_tflite import features, integers, recurrent, time  # noqa: F401  they register their rows
+from edgernn.export.to_tflite import (  # noqa: F401  they register their rows
+    convolutions,
+    features,
+    integer_cells,
+    integer_products,
+    integers,
+    pooling,
+    recurrent,
+    running,
+    spectra,
+    time,
+)
 from edgernn.export.to_tflite.builder import Builder
 from edgernn.export.to_tflite.graph import Tensor
 from edgernn.export.to_tflite.rows import ROWS

@@ -15,7 +15,8 @@ from edgernn.export.to_tflite.graph import Graph, Tensor
 from edgernn.program import Array, Op, Program, Type, broadcast, volume
 
 _NARROWING = ("log", "sqrt", "pow")  # what squeezes a range that 8 bits would not hold
-_BETWEEN = (ops.Binary, ops.Clip, ops.Gather, ops.Mask, ops.Reshape, ops.Slice, ops.Transpose, ops.Unary)
+_BETWEEN = (ops.Binary, ops.Clip, ops.Gather, ops.Mask, ops.Pool, ops.Reshape, ops.Slice, ops.Transpose, ops.Unary)
+_TRANSPOSED, _BROADCAST = 5, 4  # axes that every runtime transposes and broadcasts; old ones end the process at more
 _COMPARISONS = ("EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL")
 
 
@@ -133,13 +134,29 @@ class Builder:
 
     def binary(self, kind: str, a: Tensor, b: Tensor, *, scale: float | None = None) -> Tensor:
         """An operation of two operands that broadcast."""
-        shape = broadcast(Type(a.dtype, a.shape), Type(b.dtype, b.shape))
+        shape = _broadcast(a, b)
+        if len(shape) > _BROADCAST and a.shape != b.shape:
+            return self.reshape(self.binary(kind, *self._folded(a, b), scale=scale), shape)
         if kind in _COMPARISONS:
             return self.make(kind, [a, b], shape, "bool")
         options = schema.AddOptionsT() if kind == "ADD" else schema.SubOptionsT() if kind == "SUB" else None
         if options is not None:
             options.potScaleInt16 = False  # int16 scales are any, not powers of two
         return self.make(kind, [a, b], shape, a.dtype, options, scale=scale)
+
+    def _folded(self, *operands: Tensor) -> list[Tensor]:
+        """Operands that broadcast, in so few axes that every runtime takes them; else all in their common shape."""
+        shapes = _fold(*(operand.shape for operand in operands))
+        folded = [self.reshape(operand, shape) for operand, shape in zip(operands, shapes, strict=True)]
+        if len(shapes[0]) <= _BROADCAST:
+            return folded
+        return [self.expand(operand, _broadcast(*folded)) for operand in folded]
+
+    def expand(self, x: Tensor, shape: Sequence[int]) -> Tensor:
+        """x repeated along its axes of size 1."""
+        if x.shape == tuple(shape):
+            return x
+        return self.make("BROADCAST_TO", [x, self.constant(list(shape), "int32")], shape)
 
     def reshape(self, x: Tensor, shape: Sequence[int]) -> Tensor:
         """The same elements in another shape; also a copy."""
@@ -187,6 +204,11 @@ class Builder:
         shape = [x.shape[axis] for axis in axes]
         if [axis for axis in axes if x.shape[axis] != 1] == [i for i, size in enumerate(x.shape) if size != 1]:
             return x if list(axes) == list(range(len(axes))) else self.reshape(x, shape)
+        if len(axes) > _TRANSPOSED:
+            sizes, order = _together(x.shape, axes)
+            if len(order) > _TRANSPOSED:
+                raise UnsupportedError(f"TFLite's TRANSPOSE moves {_TRANSPOSED} axes at most", place=self.place)
+            return self.reshape(self.transpose(self.reshape(x, sizes), order), shape)
         return self.make(
             "TRANSPOSE", [x, self.constant(list(axes), "int32")], shape, options=schema.TransposeOptionsT()
         )
@@ -198,15 +220,53 @@ class Builder:
         shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
         return self.make("GATHER", [x, index], shape, options=options)
 
+    def reduced(self, kind: str, x: Tensor, axes: Sequence[int]) -> Tensor:
+        """A reduction that keeps its axes."""
+        options = schema.ReducerOptionsT()
+        options.keepDims = True
+        shape = [1 if axis in axes else size for axis, size in enumerate(x.shape)]
+        return self.make(kind, [x, self.constant(list(axes), "int32")], shape, options=options)
+
     def cast(self, x: Tensor, dtype: str) -> Tensor:
         """Elements converted."""
         return x if x.dtype == dtype else self.make("CAST", [x], x.shape, dtype, schema.CastOptionsT())
 
     def where(self, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
         """a where the condition holds, else b."""
-        shape = broadcast(*(Type(item.dtype, item.shape) for item in (condition, a, b)))
+        shape = _broadcast(condition, a, b)
+        if len(shape) > _BROADCAST and not condition.shape == a.shape == b.shape:
+            return self.reshape(self.where(*self._folded(condition, a, b)), shape)
         return self.make("SELECT_V2", [condition, a, b], shape, a.dtype, scale=a.scale)
 
     def held(self, active: str, new: Tensor, old: Tensor) -> Tensor:
         """A new state, or the old one where the operation's `active` is there and false."""
         return self.where(self.get(active), new, old) if active else new
+
+
+def _together(shape: Sequence[int], axes: Sequence[int]) -> tuple[list[int], list[int]]:
+    """A shape and an order of its axes with fewer axes, of the same meaning: those that move side by side are one."""
+    runs: list[list[int]] = []
+    for axis in (axis for axis in axes if shape[axis] != 1):
+        if runs and volume(shape[runs[-1][-1] + 1 : axis]) == 1 and axis > runs[-1][-1]:
+            runs[-1].append(axis)
+        else:
+            runs.append([axis])
+    sizes = [volume([shape[axis] for axis in run]) for run in sorted(runs)]
+    return sizes, [sorted(runs).index(run) for run in runs]
+
+
+def _broadcast(*operands: Tensor) -> tuple[int, ...]:
+    return broadcast(*(Type(operand.dtype, operand.shape) for operand in operands))
+
+
+def _fold(*shapes: tuple[int, ...]) -> list[list[int]]:
+    """Shapes that broadcast as these do, with axes joined that are repeated in the same operands."""
+    rank = max(map(len, shapes))
+    folded: list[tuple[int, ...]] = []  # of each axis its size in each operand
+    for sizes in zip(*((1,) * (rank - len(shape)) + shape for shape in shapes), strict=True):
+        if max(sizes) == 1:
+            continue
+        if folded and [size == 1 for size in folded[-1]] == [size == 1 for size in sizes]:
+            sizes = tuple(a * b for a, b in zip(folded.pop(), sizes, strict=True))
+        folded.append(sizes)
+    return [list(shape) for shape in zip(*folded, strict=True)] if folded else [[1] for _ in shapes]

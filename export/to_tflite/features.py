@@ -6,11 +6,11 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edgernn import ops
-from edgernn.errors import UnsupportedError
 from edgernn.export.to_tflite.builder import Builder
 from edgernn.export.to_tflite.graph import Tensor
 from edgernn.export.to_tflite.products import product
 from edgernn.export.to_tflite.rows import row
+from edgernn.export.to_tflite.time import filling
 from edgernn.program import volume
 
 _UNARY = {kind: kind.upper() for kind in ("abs", "ceil", "cos", "exp", "floor", "gelu", "log", "neg", "relu", "round")}
@@ -19,23 +19,37 @@ _UNARY |= {"not": "LOGICAL_NOT", "sigmoid": "LOGISTIC"}
 _BINARY = {kind: kind.upper() for kind in ("add", "div", "equal", "greater", "greater_equal", "less", "less_equal")}
 _BINARY |= {kind: kind.upper() for kind in ("mul", "pow", "sub")}
 _BINARY |= {"and": "LOGICAL_AND", "max": "MAXIMUM", "min": "MINIMUM", "or": "LOGICAL_OR"}
+_ERF_P, _ERF = 0.3275911, (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
 _REDUCE = {"max": "REDUCE_MAX", "mean": "MEAN", "min": "REDUCE_MIN", "prod": "REDUCE_PROD", "sum": "SUM"}
 
 
 @row(ops.Unary)
 def unary(b: Builder, op: ops.Unary) -> None:
-    """One built-in each, but for the reciprocal and softplus; erf has none."""
+    """One built-in each, but for the reciprocal, softplus and erf."""
     x = b.either(op.x)
     if op.kind == "reciprocal":
         y = b.binary("DIV", b.constant(1.0), x)
     elif op.kind == "softplus":  # max(x, 0) + log(1 + exp(-|x|)): no overflow
         small = b.unary("EXP", b.unary("NEG", b.unary("ABS", x)))
         y = b.binary("ADD", b.unary("RELU", x), b.unary("LOG", b.binary("ADD", small, b.constant(1.0))))
-    elif op.kind in _UNARY:
-        y = b.unary(_UNARY[op.kind], x)
+    elif op.kind == "erf":
+        y = _erf(b, x)
     else:
-        raise UnsupportedError(f"TFLite has no {op.kind}", place=op.name)
+        y = b.unary(_UNARY[op.kind], x)
     b.put(op.outputs[0], y)
+
+
+def _erf(b: Builder, x: Tensor) -> Tensor:
+    """Within 1.5e-7 (Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26)."""
+    size = b.unary("ABS", x)
+    t = b.binary("ADD", b.binary("MUL", size, b.constant(_ERF_P)), b.constant(1.0))
+    t = b.binary("DIV", b.constant(1.0), t)
+    total = b.constant(_ERF[0])
+    for coefficient in _ERF[1:]:
+        total = b.binary("ADD", b.binary("MUL", total, t), b.constant(coefficient))
+    fall = b.unary("EXP", b.unary("NEG", b.binary("MUL", x, x)))
+    y = b.binary("SUB", b.constant(1.0), b.binary("MUL", b.binary("MUL", total, t), fall))
+    return b.where(b.binary("LESS", x, b.constant(0.0)), b.unary("NEG", y), y)
 
 
 @row(ops.Binary)
@@ -94,8 +108,8 @@ def layer_norm(b: Builder, op: ops.LayerNorm) -> None:
     """Spelled out: mean, centred, mean square, its inverse root."""
     x = b.get(op.x)
     axes = range(len(x.shape) - op.axes, len(x.shape))
-    centred = b.binary("SUB", x, _reduced(b, "MEAN", x, axes))
-    variance = _reduced(b, "MEAN", b.binary("MUL", centred, centred), axes)
+    centred = b.binary("SUB", x, b.reduced("MEAN", x, axes))
+    variance = b.reduced("MEAN", b.binary("MUL", centred, centred), axes)
     y = b.binary("MUL", centred, b.unary("RSQRT", b.binary("ADD", variance, b.constant(op.eps))))
     y = b.binary("MUL", y, b.get(op.weight)) if op.weight else y
     b.put(op.outputs[0], b.binary("ADD", y, b.get(op.bias)) if op.bias else y)
@@ -138,15 +152,7 @@ def softmax(b: Builder, op: ops.Softmax) -> None:
 def reduce(b: Builder, op: ops.Reduce) -> None:
     """SUM and its kind."""
     x = b.get(op.x)
-    b.put(op.outputs[0], _reduced(b, _REDUCE[op.kind], x, [axis % len(x.shape) for axis in op.axes]))
-
-
-def _reduced(b: Builder, kind: str, x: Tensor, axes: range | list[int]) -> Tensor:
-    """A reduction that keeps its axes."""
-    options = schema.ReducerOptionsT()
-    options.keepDims = True
-    shape = [1 if axis in axes else size for axis, size in enumerate(x.shape)]
-    return b.make(kind, [x, b.constant(list(axes), "int32")], shape, options=options)
+    b.put(op.outputs[0], b.reduced(_REDUCE[op.kind], x, [axis % len(x.shape) for axis in op.axes]))
 
 
 @row(ops.Reshape)
@@ -186,8 +192,7 @@ def concat(b: Builder, op: ops.Concat) -> None:
 @row(ops.Expand)
 def expand(b: Builder, op: ops.Expand) -> None:
     """BROADCAST_TO."""
-    x = b.get(op.x)
-    b.put(op.outputs[0], b.make("BROADCAST_TO", [x, b.constant(op.shape, "int32")], op.shape))
+    b.put(op.outputs[0], b.expand(b.get(op.x), op.shape))
 
 
 @row(ops.Fill)
@@ -201,6 +206,5 @@ def pad_features(b: Builder, op: ops.PadFeatures) -> None:
     """PADV2."""
     x = b.get(op.x)
     widths = [[op.before, op.after] if axis == op.axis else [0, 0] for axis in range(len(x.shape))]
-    value = b.graph.constant(np.asarray(op.value, x.dtype), x.scale)
-    inputs = [x, b.constant(widths, "int32"), value]
+    inputs = [x, b.constant(widths, "int32"), filling(b, op.value, x)]
     b.put(op.outputs[0], b.make("PADV2", inputs, b.shape(op.outputs[0]), options=schema.PadV2OptionsT()))

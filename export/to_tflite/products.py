@@ -33,7 +33,7 @@ def product(b: Builder, x: Tensor, weight: Array, bias: Array | None = None, int
         return _connected(b, x, b.graph.constant(weight), bias, None)
     if b.per_channel:
         scales = np.maximum(np.abs(weight).max(1), 1e-30) / 127
-        return _connected(b, x, b.graph.constant(_whole(weight, scales), scales), bias, _PER_CHANNEL)
+        return _connected(b, x, b.graph.constant(whole_rows(weight, scales), scales), bias, _PER_CHANNEL)
     (whole,), (scale,), stretch = _stretched(weight)
     y = _connected(b, x, b.graph.constant(whole, scale), (bias / stretch).astype(np.float32), _HYBRID)
     return b.binary("MUL", y, b.constant(stretch))
@@ -73,11 +73,11 @@ def _stretched(*weights: Array) -> tuple[list[Array], list[float], Array]:
     if max(most) < _ALIKE * min(most):
         most = [max(most)] * len(most)
     stretch = np.max([rows / item for rows, item in zip(largest, most, strict=True)], axis=0).astype(np.float32)
-    whole = [_whole(weight, stretch * (item / 127)) for weight, item in zip(weights, most, strict=True)]
+    whole = [whole_rows(weight, stretch * (item / 127)) for weight, item in zip(weights, most, strict=True)]
     return whole, [item / 127 for item in most], stretch
 
 
-def _whole(weight: Array, scale: Array) -> Array:
+def whole_rows(weight: Array, scale: Array) -> Array:
     """int8 in steps of `scale` by row."""
     return np.asarray(np.rint(weight / scale[:, None]).astype(np.int8))
 
