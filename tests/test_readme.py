@@ -27,8 +27,8 @@ def test_numbers_are_those_of_the_table() -> None:
     worst = max(float(row[-1]) for row in rows)
     right = sum(row[2] == "none" for row in rows)
     assert f"Of the {len(rows)} module families" in readme
-    assert f"streams all {len(rows)}, equal to PyTorch within 3e-6" in readme
-    assert worst <= 3e-6
+    assert f"streams all {len(rows)}, equal to PyTorch within 4e-6" in readme
+    assert worst <= 4e-6
     assert f"runs at other lengths for {right} of them" in readme
     assert all(row[4] in ("", "0") for row in rows), "exposed for none"
 
