@@ -28,6 +28,7 @@ from torch import nn
 
 from edgernn.commands.table import table
 from edgernn.export import export_model, read_program
+from edgernn.ops import QGRU, QLSTM, QRNN, QLinear
 from edgernn.program import Program
 from edgernn.quantize import qat
 from edgernn.quantize.api import quantize_program
@@ -115,7 +116,7 @@ def trained_networks(steps: int, ways: list[str]) -> list[dict[str, Any]]:
                     else:
                         integer = quantize_program(program, list(calibration), WAYS[way]).program
                     found = outputs(integer, x, exact=True)
-                    note = f"{wide_layers(integer).count('int16')} layers int16"
+                    note = widths(integer)
                 whole = difference(list(wanted), list(found))
                 each = [difference([a], [b]) for a, b in zip(wanted, found, strict=True)]
                 row = {
@@ -178,10 +179,12 @@ def onnxruntime_dynamic(model: nn.Module, x: Array) -> tuple[Array, str]:
     return rows, "the GRU is float" if "GRU" in kinds else ""
 
 
-def wide_layers(program: Program) -> list[str]:
-    """Element types of what enters each weighted operation."""
-    names = [getattr(op, "x", "") for op in program.ops if type(op).__name__ in ("QGRU", "QLSTM", "QLinear")]
-    return [program.values[name].dtype for name in names]
+def widths(program: Program) -> str:
+    """How many of the products with x, and with h, take int16."""
+    layers = [op for op in program.ops if isinstance(op, (QGRU, QLSTM, QRNN, QLinear))]
+    x = sum(program.values[op.x].dtype == "int16" for op in layers)
+    h = sum(getattr(op, "h_dtype", "") == "int16" for op in layers)
+    return f"int16: {x} of x, {h} of h"
 
 
 def main() -> None:

@@ -171,9 +171,11 @@ class Converter:
         return name
 
     def as_operand(self, name: str, dtype: str) -> Coded:
-        """For element-wise arithmetic: as it was left, else quantized; a running total is brought to `dtype`."""
+        """For element-wise arithmetic: as it was left, else quantized; a running total is brought to int16."""
         code = self._coded.get(name)
-        return code if code is not None and code.plain and code.dtype != "int64" else self.as_integer(name, dtype)
+        if code is None or not code.plain:
+            return self.as_integer(name, dtype)
+        return self.as_integer(name, "int16") if code.dtype == "int64" else code
 
     def as_integer(self, name: str, dtype: str) -> Coded:
         """With one scale, within the limits of what enters a product."""

@@ -132,7 +132,7 @@ def softmax(op: ops.Softmax, x: Array) -> tuple[Array, ...]:
 def reduce(op: ops.Reduce, x: Array) -> tuple[Array, ...]:
     """Sums over the axes flattened in order; products one after the other."""
     if x.dtype != np.float32 or op.kind in ("max", "min"):
-        return op.evaluate(x)
+        return op.evaluate(flush(x) if x.dtype == np.float32 else x)
     axes = [axis % x.ndim for axis in op.axes]
     kept = [axis for axis in range(x.ndim) if axis not in axes]
     flat = flush(x.transpose(*kept, *axes).reshape(*(x.shape[axis] for axis in kept), -1))
@@ -148,10 +148,11 @@ def reduce(op: ops.Reduce, x: Array) -> tuple[Array, ...]:
 
 @reference(ops.Pool)
 def pool(op: ops.Pool, window: Array) -> tuple[Array, ...]:
-    """Integers and maxima are exact; a sum of floats runs tap by tap, and a mean is the sum divided."""
+    """A sum of floats runs tap by tap, and a mean is the sum divided."""
+    window = flush(window) if window.dtype == np.float32 else window
     if window.dtype != np.float32 or op.kind == "max":
         return op.evaluate(window)
-    taps = np.moveaxis(np.take(flush(window), op.index(), axis=op.axis), op.axis + 1, 0)
+    taps = np.moveaxis(np.take(window, op.index(), axis=op.axis), op.axis + 1, 0)
     y = taps[0]
     for tap in taps[1:]:
         y = flush(y + tap)
@@ -166,6 +167,14 @@ def cumsum(op: ops.CumSum, x: Array, total: Array, active: Array | None) -> tupl
         total = total + frame if total.dtype != np.float32 else flush(total + flush(frame))
         rows.append(total)
     return np.stack(rows), (total if active is None or active else old)
+
+
+@reference(ops.CumMax)
+def cummax(op: ops.CumMax, x: Array, largest: Array, active: Array | None) -> tuple[Array, ...]:
+    """Of integers or floats."""
+    if x.dtype == np.float32:
+        x, largest = flush(x), flush(largest)
+    return op.evaluate(x, largest, active)
 
 
 @reference(ops.RunningMean)

@@ -20,7 +20,6 @@ _MEANINGS: dict[type[Op], Meaning] = {}
 _EXACT: tuple[type[Op], ...] = (
     ops.Concat,
     ops.CountSteps,
-    ops.CumMax,
     ops.Embedding,
     ops.Expand,
     ops.Fill,

@@ -4,10 +4,10 @@
 
 static void pool_floats(float *y, const float *x, const pool_attr *a) {
   uint64_t step = (uint64_t)a->dilation * a->inner;
-  for (uint32_t i = 0; i < a->inner; i++) y[i] = a->kind == POOL_MAX ? x[i] : flush(x[i]);
+  for (uint32_t i = 0; i < a->inner; i++) y[i] = flush(x[i]);
   for (uint32_t tap = 1; tap < a->size; tap++) {
     x += step;
-    for (uint32_t i = 0; i < a->inner; i++) y[i] = a->kind == POOL_MAX ? maximum(y[i], x[i]) : fadd(y[i], flush(x[i]));
+    for (uint32_t i = 0; i < a->inner; i++) y[i] = a->kind == POOL_MAX ? maximum(y[i], flush(x[i])) : fadd(y[i], flush(x[i]));
   }
   for (uint32_t i = 0; a->kind == POOL_MEAN && i < a->inner; i++) y[i] = fdiv(y[i], (float)a->size);
 }

@@ -22,9 +22,9 @@ void ernn_cummax(ernn_node *node) {
   const uint32_t dtype = *node->in_dtype[0];
   for (uint32_t i = 0; i < a->inner; i++) {
     if (dtype == ERNN_FLOAT32) {
-      float old = ((const float *)node->in[1])[i], most = old;
+      float old = flush(((const float *)node->in[1])[i]), most = old;
       for (uint64_t t = 0, at = i; t < a->frames; t++, at += a->inner)
-        ((float *)node->out[0])[at] = most = maximum(most, ((const float *)node->in[0])[at]);
+        ((float *)node->out[0])[at] = most = maximum(most, flush(((const float *)node->in[0])[at]));
       ((float *)node->out[1])[i] = moves ? most : old;
     } else {
       int64_t old = integer_at(node->in[1], dtype, i), most = old;

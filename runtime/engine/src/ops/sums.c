@@ -19,16 +19,15 @@ float ernn_lane_sum(const float *x, uint32_t count) {
 }
 
 static float reduce_floats(const float *x, uint32_t count, uint32_t kind) {
-  float y = x[0];
+  float y = flush(x[0]);
   switch (kind) {
   case REDUCE_MAX:
-    for (uint32_t i = 1; i < count; i++) y = maximum(y, x[i]);
+    for (uint32_t i = 1; i < count; i++) y = maximum(y, flush(x[i]));
     return y;
   case REDUCE_MIN:
-    for (uint32_t i = 1; i < count; i++) y = minimum(y, x[i]);
+    for (uint32_t i = 1; i < count; i++) y = minimum(y, flush(x[i]));
     return y;
   case REDUCE_PROD:
-    y = flush(y);
     for (uint32_t i = 1; i < count; i++) y = fmul(y, flush(x[i]));
     return y;
   default: break;
