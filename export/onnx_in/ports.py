@@ -10,6 +10,7 @@ import onnx
 
 from edgernn import ops
 from edgernn.errors import ExportError
+from edgernn.export.onnx_in.cells import find_cells
 from edgernn.export.onnx_in.pairs import Pair, Port
 from edgernn.export.onnx_in.reader import Reader
 from edgernn.export.onnx_in.separate import separate
@@ -91,19 +92,20 @@ class Ports:
         for pair in pairs:
             self._state(r, pair, inside[pair.input])
         b.ops += body
-        ends = tuple(self._output(r, port, results[port.name].value, inputs[0].hop) for port in outputs)
+        field = None if pairs else self.context + inputs[0].hop
+        ends = tuple(self._output(r, port, results[port.name].value, inputs[0].hop, field) for port in outputs)
         for pair in pairs:
             item = results[pair.output]
             b.add(ops.Reshape, pair.output, (None,), (pair.output,), x=item.value, shape=item.shape)
         names = frozenset(port.name for port in ends)
         separate(b, names)
+        find_cells(b, r.timing)
         b.prune(set(names))
         tidy(b, names | {state.output for state in b.states})
         b.prune(set(names))
         for port in inputs:  # one that nothing reads is an input all the same
             b.values.setdefault(port.name, Value(port.name, port.dtype, port.shape, Timing()))
         hop = inputs[0].hop
-        field = None if b.states else self.context + hop
         spec = StreamSpec(
             name=label.name,
             model_version=label.model_version,
@@ -111,12 +113,12 @@ class Ports:
             meta=dict(label.meta),
             train_length=label.train_length,
             inputs=inputs,
-            outputs=tuple(ends),
+            outputs=ends,
             states=tuple(b.states),
             hop=hop,
             delay=0,
             latency=hop - 1,
-            receptive_field=field,
+            receptive_field=ends[0].receptive_field,
             mode=mode,
             provenance={
                 "weights_sha256": weights_hash(b.parameters),
@@ -162,7 +164,7 @@ class Ports:
         )
         b.add(ops.Reshape, item.value, r.timing, (item.value,), x=pair.input, shape=(1, *item.shape))
 
-    def _output(self, r: Reader, port: Port, inner: str, hop: int) -> OutputSpec:
+    def _output(self, r: Reader, port: Port, inner: str, hop: int, field: int | None) -> OutputSpec:
         b, timed = r.builder, self.timed(port.shape, hop)
         count = hop if timed else 1
         shape = (count, *self.frame(port.shape, timed))
@@ -180,6 +182,6 @@ class Ports:
             batch_axis=None,
             period=timing.period,
             group=timing.group,
-            receptive_field=None if b.states else self.context + hop,
+            receptive_field=field,
             rate_hz=None if self._rate is None else self._rate * timing.group / timing.period,
         )
