@@ -16,6 +16,7 @@ from edgernn.errors import ExportError, ModelFileError, UnsupportedError
 from edgernn.export import StepResult, export_onnx
 from edgernn.export.onnx_in.registry import read_names
 from edgernn.program import Array
+from edgernn.quantize import quantize_model
 
 from onnx_graphs import CASES, Case, graph, random
 
@@ -87,7 +88,16 @@ LSTM_WEIGHTS = {"w": random(1, 32, 5), "r": random(1, 32, 8, seed=1), "b": rando
         ("LSTM", {"activations": ["Sigmoid", "LeakyRelu", "Affine"], "activation_alpha": [0.1, 0.7]}, {}),
         ("LSTM", {"direction": "reverse"}, {"sequence_lens": np.array([4, 2], np.int32)}),
         ("LSTM", {"direction": "bidirectional"}, {"sequence_lens": np.array([3, 4], np.int32)}),
-        ("RNN", {"direction": "bidirectional", "activations": ["Relu", "ScaledTanh"], "activation_beta": [0.5]}, {}),
+        (
+            "RNN",
+            {
+                "direction": "bidirectional",
+                "activations": ["Relu", "ScaledTanh"],
+                "activation_alpha": [1.5],
+                "activation_beta": [0.5],
+            },
+            {},
+        ),
         ("RNN", {"activations": ["Elu"], "direction": "reverse"}, {"initial_h": random(1, 2, 8)}),
         ("RNN", {"activations": ["Relu"]}, {"sequence_lens": np.array([4, 4], np.int32)}),
     ],
@@ -99,7 +109,7 @@ def test_forms_of_recurrent_operations(tmp_path: Path, op: str, attributes: Any,
     weights = {"W": random(sides, 8 * gates, 5), "R": random(sides, 8 * gates, 8), "B": random(sides, 16 * gates)}
     constants = weights | extra
     names = ["x", "W", "R", "B", *(n if n in extra else "" for n in ("sequence_lens", "initial_h", "initial_c", "P"))]
-    while not names[-1]:
+    while not names[-1]:  # onnxruntime takes no empty name at the end
         names.pop()
     results = ["Y", "Y_h", "Y_c"][: 3 if op == "LSTM" else 2]
     node = helper.make_node(op, names, results, hidden_size=8, **attributes)
@@ -335,6 +345,28 @@ def test_what_is_refused(tmp_path: Path) -> None:
     ours = export_onnx(source, tmp_path / "first.onnx").path
     with pytest.raises(ExportError, match="edgernn's already"):
         export_onnx(ours, tmp_path / "second.ernn")
+
+
+def test_a_layer_that_starts_from_a_computed_state_stays_in_float(tmp_path: Path) -> None:
+    """An encoder's newest state starts a decoder in the same step; what is around it is integer."""
+    constants = {
+        "w": random(1, 24, 5),
+        "r": random(1, 24, 8),
+        "b": random(1, 48),
+        "k": random(8, 4),
+        "axis": np.array([1]),
+    }
+    sizes = {"hidden_size": 8, "linear_before_reset": 1}
+    nodes = [
+        helper.make_node("GRU", ["x", "w", "r", "b"], ["", "encoded"], **sizes),
+        helper.make_node("GRU", ["x", "w", "r", "b", "", "encoded"], ["y4"], **sizes),
+        helper.make_node("Squeeze", ["y4", "axis"], ["y3"]),
+        helper.make_node("MatMul", ["y3", "k"], ["y"]),
+    ]
+    result = export(tmp_path, graph(nodes, {"x": (6, 1, 5)}, ["y"], constants), ".onnx", time_axis=0)
+    made = quantize_model(result.path, [random(300, 5)], tmp_path / "int8.ernn")
+    assert [node.why for node in made.report.nodes if node.op == "GRU"] == ["", "its state is computed in each step"]
+    assert min(item.snr_db for item in made.report.outputs.values()) > 20
 
 
 MODELS = {

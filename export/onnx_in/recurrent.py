@@ -31,7 +31,8 @@ _KINDS: dict[str, tuple[type[Op], tuple[int, ...], tuple[str, ...]]] = {  # ours
 }
 _PLAIN = ("Relu", "Tanh", "Sigmoid", "Softsign", "Softplus")  # activations without a number
 _ALPHA = {"LeakyRelu": 0.01, "ThresholdedRelu": 1.0, "Elu": 1.0}  # those with one, and ONNX's default
-_BOTH = {"Affine": (1.0, 0.0), "ScaledTanh": (1.0, 1.0), "HardSigmoid": (0.2, 0.5)}  # and with two
+# and with two; ONNX says nothing of those of the first, and runtimes differ
+_BOTH = {"Affine": (None, None), "ScaledTanh": (None, None), "HardSigmoid": (0.2, 0.5)}
 
 
 @reads("GRU", "LSTM", "RNN")
@@ -254,7 +255,10 @@ def _activations(r: Reader, node: Node, names: Sequence[str]) -> Iterator[Activa
         elif name in _ALPHA:
             yield _with_alpha(r, name, next(alphas, _ALPHA[name]))
         elif name in _BOTH:
-            yield _with_both(r, name, next(alphas, _BOTH[name][0]), next(betas, _BOTH[name][1]))
+            alpha, beta = next(alphas, _BOTH[name][0]), next(betas, _BOTH[name][1])
+            if alpha is None or beta is None:
+                raise UnsupportedError(f"does not say the numbers of its activation `{name}`")
+            yield _with_both(r, name, alpha, beta)
         else:
             raise UnsupportedError(f"has an activation `{name}`")
 
