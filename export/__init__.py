@@ -3,6 +3,7 @@
 from edgernn.export.api import ExportResult, export_model
 from edgernn.export.formats import ConvertResult, check_path, convert_model, encode, write_model
 from edgernn.export.onnx_in import parse_program, read_program
+from edgernn.export.other import StepResult, export_onnx
 from edgernn.export.plan import Plan, plan_export
 from edgernn.export.proof import Proof
 from edgernn.export.summary import summarize
@@ -14,11 +15,13 @@ __all__ = [
     "ExportResult",
     "Plan",
     "Proof",
+    "StepResult",
     "WholeSequence",
     "check_path",
     "convert_model",
     "encode",
     "export_model",
+    "export_onnx",
     "parse_program",
     "plan_export",
     "read_program",

@@ -99,7 +99,7 @@ def finish(t: Translator, label: Label) -> tuple[Program, list[Returned]]:
         receptive_field=_widest([output.receptive_field for output in outputs]),
         frames_left=LEFT if any(LEFT in op.operands for op in t.builder.ops) else None,
         provenance={
-            "weights_sha256": _weights_hash(t.builder.parameters),
+            "weights_sha256": weights_hash(t.builder.parameters),
             "versions": {"torch": torch.__version__},
             "options": {"lookahead": {path: list(sizes) for path, sizes in t.looked.items()}} if t.looked else {},
         },
@@ -178,7 +178,8 @@ def _widest(fields: Sequence[int | None]) -> int | None:
     return max(known) if len(known) == len(fields) else None
 
 
-def _weights_hash(parameters: Mapping[str, Array]) -> str:
+def weights_hash(parameters: Mapping[str, Array]) -> str:
+    """The hash of a program's weights, by name."""
     digest = hashlib.sha256()
     for name in sorted(parameters):
         array = parameters[name]

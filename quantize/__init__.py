@@ -2,7 +2,7 @@
 
 from edgernn.quantize.api import QuantizeResult, quantize_model
 from edgernn.quantize.compare import Difference
-from edgernn.quantize.module import quantize_module
+from edgernn.quantize.module import quantize_module, quantize_onnx
 from edgernn.quantize.report import NodeReport, Report
 from edgernn.quantize.verify import Comparison, verify_models
 
@@ -14,5 +14,6 @@ __all__ = [
     "Report",
     "quantize_model",
     "quantize_module",
+    "quantize_onnx",
     "verify_models",
 ]

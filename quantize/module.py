@@ -1,4 +1,4 @@
-"""From a PyTorch module to an int8 file in one call."""
+"""From a PyTorch module, or an ONNX file that others made, to an int8 file in one call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from edgernn.export import Proof, check_path, export_model
+from edgernn.export import Proof, StepResult, check_path, export_model, export_onnx
 from edgernn.quantize.api import QuantizeResult, quantize_model
 from edgernn.quantize.data import Source
 
@@ -54,3 +54,18 @@ def quantize_module(
             lookahead=lookahead,
         )
         return exported.proof, quantize_model(exported.path, calibration, path, **options)
+
+
+def quantize_onnx(
+    source: str | Path, calibration: Source, path: str | Path, contract: Mapping[str, Any], **options: Any
+) -> tuple[StepResult, QuantizeResult]:
+    """`export_onnx` with `contract`, its named arguments, and `quantize_model` with `options` in one.
+
+    Raises what the two raise; no file is left then.
+    """
+    path = Path(path)
+    check_path(path)
+    with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
+        named = {**contract, "name": contract.get("name") or path.name.split(".")[0]}
+        exported = export_onnx(source, Path(folder) / "float.onnx", **named)
+        return exported, quantize_model(exported.path, calibration, path, **options)

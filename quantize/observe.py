@@ -130,6 +130,8 @@ class _Watch:
         y = self._lines(op, y)
         if op.h:
             initial = {state.input: state.initial() for state in self.program.spec.states}
+            if op.h not in initial:
+                return  # it starts from a computed value, and stays in float
             start, c = initial[op.h], initial[op.c] if isinstance(op, ops.LSTM) else c
             delay = (self.program.values[op.outputs[0]].timing or Timing()).delay
             x, y = x[delay:], y[delay:]

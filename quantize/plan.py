@@ -89,6 +89,8 @@ class _Planner:
         if any(name and name not in parameters for name in self._weights(op)):
             return "its weights are computed"
         if isinstance(op, CELLS) and op.h:
+            if op.h not in {state.input for state in self.program.spec.states}:
+                return "its state is computed in each step"
             for state in self.program.spec.states:
                 if state.input == op.h and np.abs(state.initial()).max(initial=0) >= 1:
                     return "its initial state is beyond 1"

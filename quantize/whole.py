@@ -166,8 +166,8 @@ class WholeRun:
             return (np.broadcast_to(value, (self.batch, self.steps, *value.shape)),)
         if isinstance(op, ops.History):
             return self._history(op)
-        if isinstance(op, CELLS) and op.h:
-            return self._cell(op)
+        if isinstance(op, CELLS) and op.h:  # each step of one that starts from a computed value is by itself
+            return self._cell(op) if op.h in self._initial else self._by_step(op)
         if isinstance(op, RUNNING):
             return self._running(op)
         if over_time(op):
@@ -266,15 +266,21 @@ class WholeRun:
         return (y.swapaxes(0, 1).reshape(self.batch, self.steps, y.shape[0], 1, *y.shape[2:]),)
 
     def _by_step(self, op: Op) -> tuple[Array, ...]:
-        rows = []
         operands = self._operands(op)
-        for b in range(self.batch):
-            steps = [
-                self.evaluate(op, *(None if item is None else item[b, step] for item in operands))[0]
-                for step in range(self.steps)
-            ]
-            rows.append(np.stack(steps))
-        return (np.stack(rows),)
+        timed = [name not in self.program.parameters for name in op.operands]
+        rows = [
+            self.evaluate(
+                op,
+                *(
+                    item[b, step] if here and item is not None else item
+                    for item, here in zip(operands, timed, strict=True)
+                ),
+            )
+            for b in range(self.batch)
+            for step in range(self.steps)
+        ]
+        found = (np.stack(item) for item in zip(*rows, strict=True))
+        return tuple(item.reshape(self.batch, self.steps, *item.shape[1:]) for item in found)
 
     def _merged(self, op: Op) -> tuple[Array, ...]:
         """Operations on single frames: all steps are one more leading axis, or more frames."""

@@ -233,3 +233,35 @@ def test_mistakes(run: Run, arguments: list[str], text: str) -> None:
 def test_usage_errors(run: Run) -> None:
     for arguments in (["user_model:factory"], ["-o", "m.onnx"], ["user_model:with_example", "-o", "m", "--meta", "x"]):
         assert run(*arguments).exit_code == 2
+
+
+def test_a_file_of_others(run: Run) -> None:
+    """Found and told states, a held input, int8 in one; what goes with a module is refused."""
+    import onnx
+    from onnx import helper
+
+    from onnx_graphs import graph, random
+
+    constants = {"w": random(1, 24, 5), "r": random(1, 24, 8), "b": random(1, 48), "axis": np.array([1])}
+    nodes = [
+        helper.make_node("Mul", ["x", "gain"], ["louder"]),
+        helper.make_node("GRU", ["louder", "w", "r", "b", "", "h"], ["y4", "hn"], hidden_size=8, linear_before_reset=1),
+        helper.make_node("Squeeze", ["y4", "axis"], ["y"]),
+    ]
+    onnx.save(graph(nodes, {"x": (1, 1, 5), "gain": (1,), "h": (1, 1, 8)}, ["y", "hn"], constants), "theirs.onnx")
+    made = run("theirs.onnx", "--set", "gain=2", "--rate", "100", "-o", "ours.ernn")
+    assert "state `h` comes back as `hn` (by name)" in made.stderr
+    assert edgernn.load("ours.ernn").spec.inputs[0].rate_hz == 100
+    run("theirs.onnx", "--set", "gain=2", "--state", "h=hn", "-o", "ours.onnx")
+    np.savez("data.npz", x=random(100, 5))
+    report = run("theirs.onnx", "--set", "gain=2", "--calibration", "data.npz", "-o", "int8.ernn").stderr
+    assert "GRU" in report
+    assert "int8" in report
+    for words, text in (
+        (["theirs.onnx", "--weights", "w.pt"], "--weights goes with a module"),
+        (["ours.onnx", "--state", "h=hn"], "--state goes with an .onnx file that others made"),
+        (["theirs.onnx", "--state", "h"], "not of the form K=V"),
+    ):
+        result = run(*words, "-o", "none.ernn")
+        assert (result.exit_code, text in result.stderr) == (2, True), result.stderr
+    assert not Path("none.ernn").exists()

@@ -13,19 +13,19 @@ from click.core import ParameterSource
 from torch import nn
 
 from edgernn.commands.quantize import DATA, quantize_options, text
-from edgernn.export import convert_model, export_model, plan_export
+from edgernn.export import convert_model, export_model, export_onnx, plan_export
 from edgernn.export.checkpoint import fit_weights
+from edgernn.export.onnx_in import has_contract, read_model
 from edgernn.export.source import resolve
-from edgernn.quantize import quantize_model, quantize_module
+from edgernn.quantize import quantize_model, quantize_module, quantize_onnx
 from edgernn.spec import StreamSpec
 
 Options = dict[str, Any]
 
 FORM_OPTIONS = ("precision", "per_channel")
-MODULE_OPTIONS = (
-    *("weights", "inputs", "time_axis", "name", "model_version", "labels", "rate", "train_length", "meta"),
-    *("mode", "lookahead", "dry_run"),
-)
+CONTRACT_OPTIONS = ("inputs", "time_axis", "name", "model_version", "labels", "rate", "train_length", "meta", "mode")
+MODULE_OPTIONS = ("weights", "lookahead", "dry_run")
+STEP_OPTIONS = ("states", "held", "context")
 
 
 @click.command("export")
@@ -43,6 +43,9 @@ MODULE_OPTIONS = (
     "--mode", default="stream", show_default=True, help="stream, window:N[/SLIDE] or offline (a whole window)."
 )
 @click.option("--lookahead", metavar="N[/BLOCK]|MSms", help="What backward layers see of the future.")
+@click.option("--state", "states", multiple=True, metavar="IN=OUT", help="A state of an .onnx file made by others.")
+@click.option("--set", "held", multiple=True, metavar="NAME=VALUE", help="An input of such a file with one value.")
+@click.option("--context", type=click.IntRange(0), default=0, metavar="N", help="Old frames that each run of it takes.")
 @click.option("--meta", multiple=True, metavar="K=V", help="Anything else to keep in the file.")
 @click.option("--precision", type=click.Choice(["float32", "hybrid8", "int8", "int16x8"]), help="Of a .tflite file.")
 @click.option("--per-channel", is_flag=True, help="Of hybrid8: row scales in the file, for TFLite 2.17 and later.")
@@ -66,6 +69,9 @@ def command(
     train_length: int | None,
     mode: str,
     lookahead: str | None,
+    states: tuple[str, ...],
+    held: tuple[str, ...],
+    context: int,
     meta: tuple[str, ...],
     precision: str | None,
     per_channel: bool,
@@ -76,12 +82,20 @@ def command(
 ) -> None:
     """Turn a PyTorch module into a streaming model file, and prove it; or an .onnx file of ours into another format.
 
-    SRC is `package.module:factory`, whose factory returns the module or (module, example), a .pt2 file, or an .onnx
-    file that this wrote. With --calibration the file is in int8, as by `edgernn quantize`. With --dry-run no file is
+    SRC is `package.module:factory`, whose factory returns the module or (module, example), a .pt2 file, an .onnx file
+    that this wrote, or one that others made: a run of it is one step, its states go in and come out (docs/onnx-in.md).
+    With --calibration the file is in int8, as by `edgernn quantize`. With --dry-run no file is
     written, and the exit status says whether the module streams.
     """
+    ours = others = False
     if source.endswith(".onnx"):
-        _refuse(ctx, MODULE_OPTIONS, "goes with a module; the file has its contract already")
+        ours = has_contract(read_model(source))
+        others = not ours
+        _refuse(ctx, MODULE_OPTIONS, "goes with a module")
+    if ours:
+        _refuse(ctx, CONTRACT_OPTIONS, "goes with a module; the file has its contract already")
+    if not others:
+        _refuse(ctx, STEP_OPTIONS, "goes with an .onnx file that others made")
     if dry_run:
         _dry_run(ctx, source, inputs, time_axis, as_json, mode=mode, lookahead=lookahead, rate_hz=rate)
         return
@@ -93,24 +107,29 @@ def command(
         _refuse(ctx, options, "goes with --calibration")
     else:
         _refuse(ctx, FORM_OPTIONS, "goes with a file that is quantized already, or with a float one")
-    if source.endswith(".onnx"):
+    contract: Options = {
+        "name": name,
+        "model_version": model_version or "1",
+        "labels": _labels(labels),
+        "rate_hz": rate,
+        "train_length": train_length,
+        "mode": mode,
+        "meta": dict(_pair(item, "--meta") for item in meta),
+    }
+    if ours:
         spec = _from_file(Path(source), output, calibration, options, form)
+    elif others:
+        contract |= {"inputs": inputs, "time_axis": time_axis, "context": context}
+        contract |= {"states": dict(_pair(item, "--state") for item in states)}
+        contract |= {"held": dict(_pair(item, "--set") for item in held)}
+        spec = _from_others(Path(source), output, calibration, contract | form, options)
     else:
         module, example, axes = resolve(source, inputs)
         if weights is not None:
             file, key = split_key(weights)
             click.echo(f"loaded {fit_weights(module, file, key)}", err=True)
-        contract = {
-            "time_axis": time_axis if time_axis is not None else 1 if axes is None else axes,
-            "name": name,
-            "model_version": model_version or "1",
-            "labels": _labels(labels),
-            "rate_hz": rate,
-            "train_length": train_length,
-            "mode": mode,
-            "lookahead": lookahead,
-            "meta": dict(_pair(item) for item in meta),
-        }
+        contract |= {"time_axis": time_axis if time_axis is not None else 1 if axes is None else axes}
+        contract |= {"lookahead": lookahead}
         spec = _from_module(module, example, output, calibration, contract | form, options)
     if as_json:
         click.echo(json.dumps(json.loads(spec.to_json()), indent=2))
@@ -134,6 +153,18 @@ def _from_file(source: Path, output: Path, calibration: str | None, options: Opt
     converted = convert_model(source, output, **form)
     click.echo(converted.report(), err=True)
     return converted.program.spec
+
+
+def _from_others(
+    source: Path, output: Path, calibration: str | None, contract: Options, options: Options
+) -> StreamSpec:
+    if calibration is not None:
+        exported, quantized = quantize_onnx(source, calibration, output, contract, **options)
+        click.echo(f"{exported.found()}\n{exported.proof.report()}\n\n{text(quantized)}", err=True)
+        return quantized.program.spec
+    result = export_onnx(source, output, **contract)
+    click.echo(result.report(), err=True)
+    return result.program.spec
 
 
 def _from_module(
@@ -171,8 +202,8 @@ def _labels(text: str | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(","))
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _pair(text: str, option: str) -> tuple[str, str]:
     key, separator, value = text.partition("=")
     if not separator or not key:
-        raise click.BadParameter(f"`{text}` is not of the form K=V", param_hint="--meta")
+        raise click.BadParameter(f"`{text}` is not of the form K=V", param_hint=option)
     return key, value

@@ -120,7 +120,10 @@ def pad_features(body: Body, op: ops.PadFeatures) -> list[str]:
     x = body.type("x")
     widths = np.zeros((2, len(x.shape)), np.int64)
     widths[:, op.axis] = op.before, op.after
-    return [body.node("Pad", "x", body.constant(widths.reshape(-1)), body.constant(op.value, x.dtype))]
+    wide = "int32" if x.dtype == "int16" else x.dtype  # onnxruntime pads no int16
+    value = "x" if wide == x.dtype else body.cast("x", wide)
+    y = body.node("Pad", value, body.constant(widths.reshape(-1)), body.constant(op.value, wide))
+    return [y if wide == x.dtype else body.cast(y, x.dtype)]
 
 
 @body_of(ops.Cast)

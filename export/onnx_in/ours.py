@@ -43,7 +43,11 @@ def parse_program(data: bytes, place: str) -> Program:
         raise ModelFileError("is not an ONNX file, or is cut short", place=place) from None
     props = {item.key: item.value for item in model.metadata_props}
     if SPEC_KEY not in props:
-        raise ModelFileError("is an ONNX file without a streaming contract", place=place, hint="export it with edgernn")
+        raise ModelFileError(
+            "is an ONNX file without a streaming contract",
+            place=place,
+            hint=f"make it a stream first: edgernn export {place} -o stream.onnx",
+        )
     spec = StreamSpec.from_json(props[SPEC_KEY], place)
     if content.content_hash(data) != spec.content_sha256:
         if not any(node.domain == DOMAIN for node in model.graph.node):
