@@ -194,6 +194,8 @@ def machine() -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "governor": _governor(),
+        "temperature_c": _temperature(),
+        "throttled": _first_line("/sys/devices/platform/soc/soc:firmware/get_throttled"),  # a Raspberry Pi's flags
         "system": platform.system(),
         "python": platform.python_version(),
     }
@@ -219,11 +221,20 @@ def _cpu() -> str:
     return names.get("model name") or names.get("Model") or platform.machine()
 
 
-def _governor() -> str | None:
+def _first_line(path: str) -> str | None:
     try:
-        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text("utf-8").strip()
+        return Path(path).read_text("utf-8").strip().partition("\n")[0] or None
     except OSError:
         return None
+
+
+def _governor() -> str | None:
+    return _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+
+
+def _temperature() -> float | None:
+    text = _first_line("/sys/class/thermal/thermal_zone0/temp")
+    return None if text is None else round(int(text) / 1000, 1)
 
 
 def _clock_notes() -> list[str]:

@@ -256,9 +256,10 @@ INLINE f16 sums_as_floats(sums a) {
 }
 #else
 typedef d16 sums;
-#define no_sums zeros
-#define load_bias load32
-#define sums_as_floats to_floats
+
+INLINE sums no_sums(void) { return zeros(); }
+INLINE sums load_bias(const int32_t *from) { return load32(from); }
+INLINE f16 sums_as_floats(sums a) { return to_floats(a); }
 
 INLINE sums shifted_sums(sums a, const int32_t *bias) {
   d16 b = load32(bias);
