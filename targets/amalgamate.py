@@ -23,7 +23,7 @@ SYSTEM = {
     "arm_mve.h": "defined(ERNN_HAS_MVE)",
     "wasm_simd128.h": "defined(__wasm_simd128__)",
 }
-# instruction sets, best first, and when the compiler's target has them; x86 runs `scalar`: its others need a flag a file
+# instruction sets, best first, and when the target has them; x86 runs `scalar`: its others need a flag for each file
 ISAS = {
     "dotprod": "defined(__aarch64__) && defined(__ARM_NEON)",
     "neon": "defined(__ARM_NEON)",
@@ -40,8 +40,8 @@ _HEAD = """\
  *
  * Written by edgernn from its sources, which have the comments' context: runtime/engine. Do not edit.
  *
- * Bits: results are the same on every CPU as long as the compiler neither fuses nor reorders float operations. The lines
- * below see to it; -ffast-math is refused. `ernn_selftest` shows it on the device. */
+ * Bits: results are the same on every CPU as long as the compiler neither fuses nor reorders float operations. The
+ * lines below see to it; -ffast-math is refused. `ernn_selftest` shows it on the device. */
 #include "edgernn.h"
 #if defined(__FAST_MATH__)
 #error "-ffast-math changes results: compile edgernn.c without it"
@@ -82,7 +82,7 @@ def amalgamation() -> str:
     out = [_HEAD.format(version=_version())]
     out += [f"#if {condition}\n#include <{name}>\n#endif\n" for name, condition in SYSTEM.items()]
     out += [_expanded(source / name, set()) for name in SHARED]
-    parts = {path: "1" for path in [*sorted(source.glob("*.c")), *sorted((source / "ops").glob("*.c"))]}
+    parts = dict.fromkeys([*sorted(source.glob("*.c")), *sorted((source / "ops").glob("*.c"))], "1")
     parts |= {source / "kernels" / f"{name}.c": condition for name, condition in (FLOATS | ISAS).items()}
     texts = {path: _expanded(path, set()) for path in parts}
     names = Counter(name for text in texts.values() for name in set(_private_names(text)))

@@ -49,7 +49,9 @@ def verify(board: Board, path: Path, frames: Frames) -> Verification:
     with tempfile.TemporaryDirectory(prefix="edgernn-") as folder:
         ran = _RUNS[kind](board, path, model, frames, Path(folder))
     here = " ".join(emulator(board)) or "here"
-    return Verification(board.name, board.evidence, here, ran.size, ran.sha256, ran.sha256 == output_hash(model, frames))
+    return Verification(
+        board.name, board.evidence, here, ran.size, ran.sha256, ran.sha256 == output_hash(model, frames)
+    )
 
 
 def output_hash(model: Model, frames: Frames) -> str:

@@ -76,7 +76,9 @@ def test_imports(name: str, path: Path) -> None:
     if _device_side(name):
         assert not tops & HOST_ONLY, "the device side never imports torch or onnx"
     if name.startswith("edgernn.runtime"):
-        assert not any(item.startswith(("edgernn.export", "edgernn.quantize", "edgernn.targets")) for item in everything)
+        assert not any(
+            item.startswith(("edgernn.export", "edgernn.quantize", "edgernn.targets")) for item in everything
+        )
     if name.startswith("edgernn.export"):
         others = everything - ({"edgernn.quantize.reference"} if name.startswith(TRUTHFUL) else set())
         assert not any(item.startswith(("edgernn.runtime", "edgernn.quantize")) for item in others), "use edgernn.load"

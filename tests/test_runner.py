@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import wave
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from click.testing import CliRunner, Result
 
 import edgernn
 from edgernn.cli import edgernn as command_line
-from edgernn.errors import EdgeRNNError, MissingExtraError, TargetError
+from edgernn.errors import EdgeRNNError, TargetError
 from edgernn.export import read_program
 from edgernn.export.to_ernn import pack
 from edgernn.targets import Board, boards, find_board
@@ -26,6 +25,7 @@ from edgernn.targets.emulate import emulator
 from edgernn.targets.verify import output_hash, verify
 from examples import keyword_spotting as example
 
+from board_tools import tool
 from engine_library import ROOT, cmake, needs
 from small_programs import PROGRAMS
 
@@ -61,18 +61,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.setframerate(example.RATE)
         file.writeframes((samples * 32767).astype("<i2").tobytes())
     return path
-
-
-def tool(call: Callable[[], Any]) -> Any:
-    """What a call gives; skips where it misses a tool."""
-    try:
-        return call()
-    except MissingExtraError as error:
-        pytest.skip(str(error))
-    except TargetError as error:
-        if "is not installed" in str(error):
-            pytest.skip(f"{error.cause} (make system-tools)")
-        raise
 
 
 def ours(*words: object) -> Result:

@@ -63,11 +63,13 @@ def show_command(board: str, as_json: bool) -> None:
 @click.option("-i", "--input", "source", required=True, type=click.Path(path_type=Path), help="wav, npz or csv file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def verify_command(model: Path, names: tuple[str, ...], source: Path, as_json: bool) -> None:
-    """Stream a recording through MODEL as built for each BOARD, on its emulator, and compare the bits with those here."""
+    """Stream a recording through MODEL as built for each BOARD, on its emulator, and compare the bits."""
     found = [find_board(name) for name in names]
     frames = read_recording(source, load(model).spec)
     rows = [asdict(verify(board, model, frames)) for board in found]
-    click.echo(json.dumps(rows, indent=2) if as_json else table([{**row, "sha256": row["sha256"][:12]} for row in rows]))
+    click.echo(
+        json.dumps(rows, indent=2) if as_json else table([{**row, "sha256": row["sha256"][:12]} for row in rows])
+    )
     sys.exit(0 if all(row["equal"] for row in rows) else 1)
 
 

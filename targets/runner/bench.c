@@ -162,7 +162,7 @@ static void text_or_null(const char *key, const char *text) {
     fputs("null", stdout);
 }
 
-static void print_machine(const char *governor) {
+static void print_machine(const char *governor, const char *throttled) {
   struct utsname system;
   char cpu[300], line[64];
   uname(&system);
@@ -174,7 +174,7 @@ static void print_machine(const char *governor) {
     field("temperature_c", rounded(strtod(heat, NULL) / 1000, 1));
   else
     fputs(", \"temperature_c\": null", stdout);
-  text_or_null("throttled", first_line("/sys/devices/platform/soc/soc:firmware/get_throttled", line, sizeof line));
+  text_or_null("throttled", throttled);
   text_or_null("system", system.sysname);
   fputs(", \"python\": null, \"threads\": 1}", stdout);
 }
@@ -215,9 +215,10 @@ int main(int count, char **words) {
     print_row(subjects + f, "back-to-back", subjects[f].ns, steps, -1);
     if (subjects[f].period > 0) fputs(", ", stdout), paced(subjects + f, seconds);
   }
-  char governor[64];
+  char governor[64], throttled[64];
+  first_line("/sys/devices/platform/soc/soc:firmware/get_throttled", throttled, sizeof throttled);
   first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", governor, sizeof governor);
-  fputs("], ", stdout), print_machine(governor), fputs(", \"notes\": [", stdout);
+  fputs("], ", stdout), print_machine(governor, throttled), fputs(", \"notes\": [", stdout);
   const char *comma = "";
   for (size_t f = 0; f < files; f++) {
     if (subjects[f].period > 0) continue;
@@ -225,6 +226,8 @@ int main(int count, char **words) {
     snprintf(note, sizeof note, "%s: no paced row, the rate is not known (give --rate HZ)", subjects[f].name);
     fputs(comma, stdout), print_string(note), comma = ", ";
   }
+  if (*throttled && strcmp(throttled, "0") && strcmp(throttled, "0x0"))
+    printf("%s\"the board was slowed down (throttled %s)\"", comma, throttled), comma = ", ";
   if (strcmp(governor, "performance"))
     printf("%s\"the clock is not fixed (governor %s): compare only within one run\"", comma, *governor ? governor : "unknown");
   puts("]}");
