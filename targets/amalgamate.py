@@ -36,12 +36,13 @@ FLOATS = {"floats_neon": "defined(__ARM_NEON)", "floats_plain": "1"}
 _HEAD = """\
 /* The engine of edgernn {version} in one file: compile it with your program, any C11 compiler of GCC's kind will do.
  *
- *     cc -O2 -c edgernn.c
+ *     cc -O2 -fno-math-errno -c edgernn.c
  *
  * Written by edgernn from its sources, which have the comments' context: runtime/engine. Do not edit.
  *
  * Bits: results are the same on every CPU as long as the compiler neither fuses nor reorders float operations. The
- * lines below see to it; -ffast-math is refused. `ernn_selftest` shows it on the device. */
+ * lines below see to it; -ffast-math is refused, and without -fno-math-errno gcc wants a C library's sqrtf.
+ * `ernn_selftest` shows it on the device. */
 #include "edgernn.h"
 #if defined(__FAST_MATH__)
 #error "-ffast-math changes results: compile edgernn.c without it"
@@ -49,7 +50,7 @@ _HEAD = """\
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
-#pragma GCC optimize("fp-contract=off", "wrapv", "no-math-errno", "no-trapping-math", "no-strict-aliasing")
+#pragma GCC optimize("fp-contract=off", "wrapv", "no-trapping-math", "no-strict-aliasing")
 #pragma GCC diagnostic ignored "-Wpsabi"
 #endif
 #if defined(__ARM_FEATURE_MVE)
@@ -57,11 +58,14 @@ _HEAD = """\
 #elif defined(__ARM_FEATURE_DSP) && __ARM_ARCH_PROFILE == 'M'
 #define ERNN_HAS_DSP
 #endif
+#if defined(ERNN_HAS_MVE) || defined(ERNN_HAS_DSP) || defined(__ARM_NEON) || defined(__wasm_simd128__)
+#define ERNN_SELDOM_SCALAR
+#endif
 """
 _INCLUDE = re.compile(r'^#include (?:"([^"]+)"|<([^>]+)>)')
 _GUARD = re.compile(r"#ifndef (ERNN_\w+_H)\n#define \1\n(.*)\n#endif\s*$", re.S)
 _MACRO = re.compile(r"^#define (\w+)(?:\(([^)]*)\))?((?:[^\n]*\\\n)*[^\n]*)", re.M)
-_STORAGE = r"(?:static inline|static|INLINE|APART|FUNCTION|ONE_COPY|GATE)\b"
+_STORAGE = r"(?:static inline|static|INLINE|APART|FUNCTION|ONE_COPY|GATE|STEP)\b"
 _FUNCTION = re.compile(rf"^ *{_STORAGE}[^;={{}}()]*?\b(\w+(?:##\w+)?)\(", re.M)
 _VARIABLE = re.compile(r"^static [^;={}()]*?\b(\w+)(?:\[[^\]]*\])* *(?:__attribute__\(\(.*?\)\) *)?=", re.M)
 _TYPE = re.compile(r"^typedef [^{};]*?\b(\w+)(?:\[\w*\])*(?: __attribute__\(\(.*\)\))?;|^\} (\w+);", re.M)
@@ -102,7 +106,8 @@ def _part(path: Path, text: str, repeated: set[str], condition: str) -> str:
     macros = dict.fromkeys(found[1] for found in _MACRO.finditer(text))
     lines = [f"\n/* === {path.relative_to(ENGINE / 'src')} === */\n"]
     lines += [f"#if {condition}\n"] if condition != "1" else []
-    lines += ["#if defined(__GNUC__) && !defined(__clang__)\n#pragma GCC push_options\n#endif\n"]
+    small = '#pragma GCC optimize("Os")\n' if path.parent.name != "kernels" else ""  # runs once, or once a step
+    lines += [f"#if defined(__GNUC__) && !defined(__clang__)\n#pragma GCC push_options\n{small}#endif\n"]
     lines += [f"#define {name} {name}_in_{path.stem}\n" for name in names]
     lines += [text]
     lines += [f"#undef {name}\n" for name in (*names, *macros)]

@@ -34,6 +34,7 @@ class Build:
     mcpu: str = ""  # "": the least CPU of the target
     wheel: str = ""  # the wheel's platform tag; "": no wheel
     gcc: tuple[str, ...] = ()  # flags of arm-none-eabi-gcc
+    engine_bytes: int | None = None  # what `edgernn.c` takes of its flash, by that compiler with -O2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

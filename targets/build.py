@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from edgernn.targets.board import Board, Build
 HERE = Path(__file__).parent
 ENGINE = Path(edgernn.runtime.__file__).parent / "engine"
 RUNNER = HERE / "runner"
+_TELLING = re.compile(r"error[: ]|undefined|overflow", re.I)
 HINT = "pip install 'edgernn[targets]'"
 
 
@@ -33,7 +35,7 @@ def build_runner(board: Board) -> Path:
     build = board.build
     if build is None or "linux" not in build.target:
         raise TargetError("there are runners for Linux boards alone", place=board.name)
-    return _kept("runner", build, (RUNNER, ENGINE), lambda folder: _cmake(build, RUNNER, folder, "all"))
+    return kept("runner", build, (RUNNER, ENGINE), lambda folder: _cmake(build, RUNNER, folder, "all"))
 
 
 def build_engine(board: Board) -> Path:
@@ -41,7 +43,7 @@ def build_engine(board: Board) -> Path:
     build = board.build
     if build is None:
         raise TargetError("nothing says how to build for it", place=board.name)
-    return _kept("engine", build, (ENGINE,), lambda folder: _cmake(build, ENGINE, folder, "ernn_static"))
+    return kept("engine", build, (ENGINE,), lambda folder: _cmake(build, ENGINE, folder, "ernn_static"))
 
 
 def zig() -> Path:
@@ -60,7 +62,7 @@ def run_tool(command: Sequence[str | Path], place: str) -> str:
         raise MissingExtraError(f"`{command[0]}` cannot be run ({error.strerror})", place=place, hint=HINT) from None
     if done.returncode:
         talk = (done.stdout + done.stderr).strip().splitlines()
-        wrong = [line for line in talk if "error" in line.lower()] or talk
+        wrong = [line for line in talk if _TELLING.search(line)] or talk
         raise TargetError(
             f"`{Path(command[0]).name}` failed with status {done.returncode}:\n" + "\n".join(wrong[:8]),
             place=place,
@@ -76,7 +78,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgernn"
 
 
-def _kept(kind: str, build: Build, sources: Sequence[Path], make: Callable[[Path], None]) -> Path:
+def kept(kind: str, build: Build, sources: Sequence[Path], make: Callable[[Path], None]) -> Path:
     """The folder that `make(folder)` filled, now or earlier; it has its name only once it is whole."""
     digest = hashlib.sha256(repr((astuple(build), str(zig()))).encode())
     for path in _files(*sources, HERE / "zig.cmake"):

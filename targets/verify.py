@@ -19,6 +19,8 @@ from edgernn.runtime import Model, check_frames, load
 from edgernn.targets.board import Board
 from edgernn.targets.build import build_runner
 from edgernn.targets.emulate import emulator
+from edgernn.targets.mcu import build_hash_program, flash_bytes
+from edgernn.targets.wasm import MODULE, WASM, build_wasm
 
 Array = npt.NDArray[Any]
 Frames = Mapping[str, Array]
@@ -94,11 +96,36 @@ def run_json(command: list[str], board: Board) -> dict[str, Any]:
 def _linux(board: Board, path: Path, model: Model, frames: Frames, folder: Path) -> Ran:
     program = build_runner(board) / "ernn_run"
     command = [*emulator(board), str(program), str(path), "--format", "raw", "--hash"]
-    for index, port in enumerate(model.spec.inputs):
-        file = folder / f"{index}.raw"
-        file.write_bytes(np.ascontiguousarray(frames[port.name]).tobytes())
-        command += ["--input", str(file)]
+    for file in _raw_files(model, frames, folder):
+        command += ["--input", file]
     return Ran(program.stat().st_size, run_json(command, board)["sha256"])
 
 
-_RUNS: dict[str, Callable[[Board, Path, Model, Frames, Path], Ran]] = {"native": _linux, "qemu-user": _linux}
+def _microcontroller(board: Board, path: Path, model: Model, frames: Frames, folder: Path) -> Ran:
+    command = [*emulator(board), *_SEMIHOSTING]
+    program = build_hash_program(board, path, model, frames, folder)
+    return Ran(flash_bytes(program), run_json([*command, "-kernel", str(program)], board)["sha256"])
+
+
+def _wasm(board: Board, path: Path, model: Model, frames: Frames, folder: Path) -> Ran:
+    built = build_wasm(board)
+    command = [*emulator(board), str(WASM / "hash.mjs"), str(built), str(path)]
+    size = (built / MODULE).stat().st_size
+    return Ran(size, run_json([*command, *_raw_files(model, frames, folder)], board)["sha256"])
+
+
+def _raw_files(model: Model, frames: Frames, folder: Path) -> list[str]:
+    """A file of raw elements for each input, in the contract's order."""
+    paths = [folder / f"{index}.raw" for index in range(len(model.spec.inputs))]
+    for port, file in zip(model.spec.inputs, paths, strict=True):
+        file.write_bytes(np.ascontiguousarray(frames[port.name]).tobytes())
+    return [str(file) for file in paths]
+
+
+_SEMIHOSTING = ("-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native")
+_RUNS: dict[str, Callable[[Board, Path, Model, Frames, Path], Ran]] = {
+    "native": _linux,
+    "qemu-user": _linux,
+    "qemu-system": _microcontroller,
+    "node": _wasm,
+}

@@ -13,6 +13,7 @@ import click
 from edgernn.commands.table import table
 from edgernn.runtime import load, read_recording
 from edgernn.targets import EVIDENCE, Board, boards, find_board
+from edgernn.targets.amalgamate import write_engine
 from edgernn.targets.verify import verify
 
 
@@ -71,6 +72,14 @@ def verify_command(model: Path, names: tuple[str, ...], source: Path, as_json: b
         json.dumps(rows, indent=2) if as_json else table([{**row, "sha256": row["sha256"][:12]} for row in rows])
     )
     sys.exit(0 if all(row["equal"] for row in rows) else 1)
+
+
+@command.command("sources")
+@click.argument("folder", type=click.Path(path_type=Path))
+def sources_command(folder: Path) -> None:
+    """Write the engine as two files, edgernn.h and edgernn.c, into FOLDER."""
+    for path in write_engine(folder):
+        click.echo(f"wrote {path} ({path.stat().st_size} bytes)", err=True)
 
 
 def _row(board: Board) -> dict[str, Any]:

@@ -258,7 +258,9 @@ int main(int count, char **words) {
   }
   flush(&l, &out);
   show(&l, &out, &hash);
-  if (r.hash) fputs("{\"sha256\": \"", stdout), sha256_print(&hash), puts("\"}");
+  char text[65];
+  sha256_end(&hash, text);
+  if (r.hash) printf("{\"sha256\": \"%s\"}\n", text);
   if (fflush(stdout)) fail("stdout", "cannot be written");
   return 0;
 }

@@ -3,6 +3,7 @@
 #ifndef ERNN_RUNNER_H
 #define ERNN_RUNNER_H
 #include "edgernn.h"
+#include "sha256.h"
 #include <stdio.h>
 
 /* files.c */
@@ -44,14 +45,4 @@ const char *json_skip(const char *value); /* what follows it */
 void print_string(const char *text);
 void print_double(double x); /* as Python prints it: the fewest digits that read back as x; null when it is not finite */
 double rounded(double x, int decimals);
-
-/* sha256.c */
-typedef struct {
-  uint32_t state[8];
-  uint64_t size;
-  uint8_t block[64];
-} sha256;
-void sha256_start(sha256 *h);
-void sha256_add(sha256 *h, const void *data, size_t size);
-void sha256_print(sha256 *h); /* 64 hexadecimal digits */
 #endif

@@ -1,6 +1,4 @@
-/* SHA-256 (FIPS 180-4). */
-#include "runner.h"
-#include <string.h>
+#include "sha256.h"
 
 static const uint32_t constants[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01,
@@ -22,12 +20,12 @@ static void add_block(sha256 *h) {
     const uint32_t a = w[i - 15], b = w[i - 2];
     w[i] = w[i - 16] + (turned(a, 7) ^ turned(a, 18) ^ a >> 3) + w[i - 7] + (turned(b, 17) ^ turned(b, 19) ^ b >> 10);
   }
-  memcpy(s, h->state, sizeof s);
+  for (int i = 0; i < 8; i++) s[i] = h->state[i];
   for (int i = 0; i < 64; i++) {
     const uint32_t a = s[0], e = s[4];
     const uint32_t first = s[7] + (turned(e, 6) ^ turned(e, 11) ^ turned(e, 25)) + ((e & s[5]) ^ (~e & s[6])) + constants[i] + w[i];
     const uint32_t second = (turned(a, 2) ^ turned(a, 13) ^ turned(a, 22)) + ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
-    memmove(s + 1, s, 7 * sizeof *s);
+    for (int k = 7; k > 0; k--) s[k] = s[k - 1];
     s[0] = first + second, s[4] += first;
   }
   for (int i = 0; i < 8; i++) h->state[i] += s[i];
@@ -41,18 +39,19 @@ void sha256_add(sha256 *h, const void *data, size_t size) {
   const uint8_t *from = data;
   while (size) {
     const size_t at = h->size % 64, now = size < 64 - at ? size : 64 - at;
-    memcpy(h->block + at, from, now);
+    for (size_t i = 0; i < now; i++) h->block[at + i] = from[i];
     h->size += now, from += now, size -= now;
     if (h->size % 64 == 0) add_block(h);
   }
 }
 
-void sha256_print(sha256 *h) {
+void sha256_end(sha256 *h, char text[65]) {
   const uint64_t bits = h->size * 8;
   uint8_t length[8];
   for (int i = 0; i < 8; i++) length[i] = (uint8_t)(bits >> (56 - 8 * i));
   sha256_add(h, "\x80", 1);
   while (h->size % 64 != 56) sha256_add(h, "", 1);
   sha256_add(h, length, 8);
-  for (int i = 0; i < 8; i++) printf("%08lx", (unsigned long)h->state[i]);
+  for (int i = 0; i < 64; i++) text[i] = "0123456789abcdef"[h->state[i / 8] >> (28 - 4 * (i % 8)) & 15];
+  text[64] = 0;
 }
