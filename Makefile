@@ -3,7 +3,7 @@
 # make lint   ruff and mypy alone
 # make fuzz   export and prove 400 random networks (slow)
 # make fuzz-engine   libFuzzer on the engine, FUZZ_SECONDS long (default 1500), with what it finds in build/fuzz
-# make system-tools  install what the engine's tests compile with (Debian; as root)
+# make system-tools  install what the tests compile, emulate and serve with (Debian; as root)
 # make int8   measure again what int8 costs: benchmarks/int8_*.md (slow)
 # make tflite measure again what benchmarks/tflite.md and litert_step.md say, beside litert-torch (2 GB more, slow)
 # make docs   measure again what docs/why-not-torch-onnx-export.md says (slow)

@@ -142,7 +142,7 @@ def _fits(annotation: str, value: Any) -> bool:
 
 def boards(folder: Path = FOLDER) -> list[Board]:
     """Every board of a folder, by name."""
-    return [Board.read(path) for path in sorted(folder.glob("*.toml"))]
+    return [Board.read(path) for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)]
 
 
 def find_board(name: str) -> Board:

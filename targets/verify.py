@@ -85,7 +85,7 @@ def run_json(command: list[str], board: Board) -> dict[str, Any]:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
     except subprocess.TimeoutExpired:
         raise TargetError(f"gave no answer within {SECONDS} s", place=board.name) from None
-    lines = done.stdout.splitlines()
+    lines = (done.stdout or done.stderr).splitlines()  # a microcontroller's debugger prints to the latter
     if done.returncode or not lines:
         talk = (done.stderr or done.stdout).strip()
         raise TargetError(f"its program ended with status {done.returncode}: {talk}", place=board.name)

@@ -201,8 +201,8 @@ int main(void) {{
     )
     program = tool(lambda: link(board, sources, tmp_path / "all.elf", [tmp_path, MCU], gcc=gcc))
     said = subprocess.run([*command, *SEMIHOSTING, program], capture_output=True, text=True, check=False, timeout=300)
-    assert said.returncode == 0, said.stdout
-    assert said.stdout.count(": no error") == len(PROGRAMS) * len(board.isas)
+    assert said.returncode == 0, said.stderr
+    assert said.stderr.count(": no error") == len(PROGRAMS) * len(board.isas)
 
 
 def test_a_cpu_without_the_instructions_stops(keyword: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_claims(board: Board) -> None:
 def test_instruction_sets_are_the_engines() -> None:
     """A board names none that the engine does not have."""
     text = (ROOT / "runtime/engine/CMakeLists.txt").read_text("utf-8")
-    built = set(re.findall(r'"(\w+):[^"]*:\w+:', text))
+    built = set(re.findall(r'"(\w+):[^"]*"', text))
     assert {"neon", "dotprod", "scalar"} < built
     for board in boards():
         assert set(board.isas) <= built, board.name
@@ -105,7 +105,7 @@ def test_unknown_board() -> None:
     with pytest.raises(TargetError, match=r"no board is called `pi-44`\n\nhint: is it `pi-4`"):
         find_board("pi-44")
     with pytest.raises(TargetError, match=r"there are android-arm64, "):
-        find_board("../pi-4")
+        find_board("abacus")
     with pytest.raises(TargetError, match=r"gone\.toml: cannot be read as a board"):
         find_board("gone.toml")
 
