@@ -3,7 +3,7 @@
 # make lint   ruff and mypy alone
 # make fuzz   export and prove 400 random networks (slow)
 # make fuzz-engine   libFuzzer on the engine, FUZZ_SECONDS long (default 1500), with what it finds in build/fuzz
-# make system-tools  install what the engine's tests compile with (Debian; as root)
+# make system-tools  install what the tests compile, emulate and serve with (Debian; as root)
 # make int8   measure again what int8 costs: benchmarks/int8_*.md (slow)
 # make tflite measure again what benchmarks/tflite.md and litert_step.md say, beside litert-torch (2 GB more, slow)
 # make docs   measure again what docs/why-not-torch-onnx-export.md says (slow)
@@ -16,7 +16,8 @@ ENGINE := CMakeLists.txt runtime/_engine.c $(shell find runtime/engine -name '*.
 
 FUZZ_SECONDS ?= 1500
 SANITIZE := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer -g
-TOOLS := build-essential cmake clang lld llvm libclang-rt-dev qemu-user libsimde-dev
+TOOLS := build-essential cmake ninja-build clang lld llvm libclang-rt-dev qemu-user libsimde-dev openssh-client openssh-server qemu-system-arm gcc-arm-none-eabi \
+	libnewlib-arm-none-eabi nodejs chromium adb
 
 .PHONY: demo test lint fuzz fuzz-engine system-tools int8 tflite support docs clean
 
@@ -89,7 +90,7 @@ build/litert-torch/installed:
 # The folders are one package only once installed; mypy sees them through links.
 $(LINKS): Makefile
 	@rm -rf $(LINKS) && mkdir -p $(LINKS)
-	@cd $(LINKS) && for item in ../../../edgernn/*; do ln -s $$item .; done && ln -s ../../../export ../../../quantize ../../../runtime .
+	@cd $(LINKS) && for item in ../../../edgernn/*; do ln -s $$item .; done && ln -s ../../../export ../../../quantize ../../../runtime ../../../targets .
 
 clean:
 	rm -rf build dist $(VENV)

@@ -63,3 +63,7 @@ class StateError(EdgeRNNError):
 
 class MissingExtraError(EdgeRNNError):
     """An optional dependency is not installed."""
+
+
+class TargetError(EdgeRNNError):
+    """A board is not known or not described rightly, or cannot be built for, reached or run on."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,17 @@ class Report:
             "notes": list(self.notes),
             "rows": [asdict(row) for row in self.rows],
         }
+
+    @classmethod
+    def from_dict(cls, data: Any, place: str) -> Self:
+        """Read what `as_dict` gave. Raises `InputError` for anything else."""
+        try:
+            if data["schema"] != SCHEMA:
+                raise InputError(f"the report has schema {data['schema']!r}, not {SCHEMA}", place=place)
+            rows = tuple(Row(**row) for row in data["rows"])
+            return cls(rows, dict(data["machine"]), tuple(map(str, data["notes"])))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"is no report of `edgernn bench --json` ({error!r})", place=place) from None
 
 
 def bench(
@@ -194,6 +205,8 @@ def machine() -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "governor": _governor(),
+        "temperature_c": _temperature(),
+        "throttled": _throttled(),
         "system": platform.system(),
         "python": platform.python_version(),
     }
@@ -219,15 +232,30 @@ def _cpu() -> str:
     return names.get("model name") or names.get("Model") or platform.machine()
 
 
-def _governor() -> str | None:
+def _first_line(path: str) -> str | None:
     try:
-        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text("utf-8").strip()
+        return Path(path).read_text("utf-8").strip().partition("\n")[0] or None
     except OSError:
         return None
 
 
+def _governor() -> str | None:
+    return _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+
+
+def _throttled() -> str | None:
+    """A Raspberry Pi's flags: bit 0 under-voltage, 1 clock capped, 2 throttled; 16 to 18 the same since it started."""
+    return _first_line("/sys/devices/platform/soc/soc:firmware/get_throttled")
+
+
+def _temperature() -> float | None:
+    text = _first_line("/sys/class/thermal/thermal_zone0/temp")
+    return None if text is None else round(int(text) / 1000, 1)
+
+
 def _clock_notes() -> list[str]:
-    governor = _governor()
+    governor, throttled = _governor(), _throttled()
+    slowed = [] if throttled in (None, "0", "0x0") else [f"the board was slowed down (throttled {throttled})"]
     if governor == "performance":
-        return []
-    return [f"the clock is not fixed (governor {governor or 'unknown'}): compare only within one run"]
+        return slowed
+    return [*slowed, f"the clock is not fixed (governor {governor or 'unknown'}): compare only within one run"]

@@ -22,13 +22,14 @@ FOLDERS = {
     "export": "edgernn.export",
     "quantize": "edgernn.quantize",
     "runtime": "edgernn.runtime",
+    "targets": "edgernn.targets",
 }
 HOST_ONLY = {"torch", "onnx", "onnxscript", "safetensors"}
 # what an import of a stage may reach of another stage: its public package, never a module inside
-STAGES = ("edgernn.export", "edgernn.quantize", "edgernn.runtime")
+STAGES = ("edgernn.export", "edgernn.quantize", "edgernn.runtime", "edgernn.targets")
 # what knows the integers' truth besides: test vectors are its outputs, conversions are compared with it
 TRUTHFUL = ("edgernn.export.likeness", "edgernn.export.to_ernn", "edgernn.export.to_tflite")
-DEVICE_COMMANDS = ("bench", "inspect", "run", "table", "verify", "__init__")
+DEVICE_COMMANDS = ("bench", "inspect", "run", "table", "targets", "verify", "__init__")
 TORCH_MODULES = ("edgernn.nn",)
 
 
@@ -75,7 +76,9 @@ def test_imports(name: str, path: Path) -> None:
     if _device_side(name):
         assert not tops & HOST_ONLY, "the device side never imports torch or onnx"
     if name.startswith("edgernn.runtime"):
-        assert not any(item.startswith(("edgernn.export", "edgernn.quantize")) for item in everything)
+        assert not any(
+            item.startswith(("edgernn.export", "edgernn.quantize", "edgernn.targets")) for item in everything
+        )
     if name.startswith("edgernn.export"):
         others = everything - ({"edgernn.quantize.reference"} if name.startswith(TRUTHFUL) else set())
         assert not any(item.startswith(("edgernn.runtime", "edgernn.quantize")) for item in others), "use edgernn.load"
@@ -83,6 +86,9 @@ def test_imports(name: str, path: Path) -> None:
     if name.startswith("edgernn.quantize"):
         inside = {item for item in everything if item.startswith(("edgernn.export.", "edgernn.runtime."))}
         assert not inside, "a stage's public package, never a module inside"
+    if name.startswith("edgernn.targets"):
+        stages = {item for item in everything if item.startswith(STAGES[:2])}
+        assert not stages, "a board takes files that are written already"
     if not name.startswith(("edgernn.commands", *STAGES)) and name != "edgernn":
         assert not any(item.startswith(STAGES) for item in everything), "the shared part knows no stage"
 

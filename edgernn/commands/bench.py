@@ -14,6 +14,7 @@ import click
 from edgernn.commands.table import table
 from edgernn.errors import InputError
 from edgernn.runtime.bench import Report, bench, compare
+from edgernn.targets.remote import bench_remotely
 
 
 class _Percent(click.ParamType[float]):
@@ -36,6 +37,10 @@ class _Percent(click.ParamType[float]):
 @click.option("--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Of the paced run.")
 @click.option("--threads", default=1, show_default=True, help="Threads of a step.")
 @click.option("--backend", default="auto", show_default=True, help="What runs the step.")
+@click.option(
+    "--target", "targets", multiple=True, metavar="USER@HOST", help="Measure there, over ssh; several at once."
+)
+@click.option("--board", metavar="NAME", help="What the targets are.  [default: by their CPU]")
 @click.option("--format", "kind", type=click.Choice(["table", "json", "csv", "md"]), default="table", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Short for --format json.")
 @click.option("--baseline", type=click.Path(path_type=Path), help="A JSON report of before; exit 1 when slower.")
@@ -49,22 +54,41 @@ def command(
     seconds: float,
     threads: int,
     backend: str,
+    targets: tuple[str, ...],
+    board: str | None,
     kind: str,
     as_json: bool,
     baseline: Path | None,
     tolerance: float,
     max_p99_us: float | None,
 ) -> None:
-    """Measure the latency of a step of FILE, back-to-back and at its real pace."""
+    """Measure the latency of a step of FILE, back-to-back and at its real pace.
+
+    With --target it is measured on boards, by a program that needs nothing there and leaves nothing.
+    """
     before = None if baseline is None else _baseline(baseline)
-    report = bench([file, *against], rate_hz=rate, steps=steps, seconds=seconds, threads=threads, backend=backend)
-    click.echo(_render(report, "json" if as_json else kind))
-    for note in report.notes:
-        click.echo(f"note: {note}", err=True)
-    slower = [] if before is None else compare(report, before, tolerance)
+    if board is not None and not targets:
+        raise click.UsageError("--board goes with --target")
+    if targets:
+        if threads != 1 or backend not in ("auto", "engine"):
+            raise click.UsageError("a board's runner is the engine, of one thread")
+        options = ["--steps", str(steps), "--seconds", str(seconds), *(["--rate", str(rate)] if rate else [])]
+        answers = bench_remotely(targets, [file, *against], options, board)
+        reports = {answer.target: Report.from_dict(answer.report, answer.target) for answer in answers}
+    else:
+        here = bench([file, *against], rate_hz=rate, steps=steps, seconds=seconds, threads=threads, backend=backend)
+        reports = {"": here}
+    click.echo(_render(reports, "json" if as_json else kind))
+    for target, report in reports.items():
+        for note in report.notes:
+            click.echo(f"note: {target}{': ' if target else ''}{note}", err=True)
+    slower = [
+        line for report in reports.values() for line in ([] if before is None else compare(report, before, tolerance))
+    ]
     if max_p99_us is not None:
         slower += [
-            f"{row.file}, {row.kind}: p99 {row.p99_us:g} µs is above {max_p99_us:g}"
+            f"{target}{': ' if target else ''}{row.file}, {row.kind}: p99 {row.p99_us:g} µs is above {max_p99_us:g}"
+            for target, report in reports.items()
             for row in report.rows
             if row.p99_us > max_p99_us
         ]
@@ -83,16 +107,25 @@ def _baseline(path: Path) -> dict[str, Any]:
     return data
 
 
-def _render(report: Report, kind: str) -> str:
-    data = report.as_dict()
+def _render(reports: dict[str, Report], kind: str) -> str:
+    """Reports by target, "" for this machine, which alone has none in its rows."""
     if kind == "json":
-        return json.dumps(data, indent=2)
-    rows = data["rows"]
+        named = [{"target": target, **report.as_dict()} for target, report in reports.items()]
+        return json.dumps({"targets": named} if "" not in reports else reports[""].as_dict(), indent=2)
+    rows = [
+        ({"target": target} if target else {}) | row
+        for target, report in reports.items()
+        for row in report.as_dict()["rows"]
+    ]
     if kind == "csv":
         text = io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         return text.getvalue().rstrip()
-    machine = ", ".join(f"{key} {value}" for key, value in data["machine"].items() if value is not None)
-    return f"{table(rows, markdown=kind == 'md')}\n\n{machine}"
+    machines = [
+        f"{target}{': ' if target else ''}"
+        + ", ".join(f"{key} {value}" for key, value in report.machine.items() if value is not None)
+        for target, report in reports.items()
+    ]
+    return f"{table(rows, markdown=kind == 'md')}\n\n" + "\n".join(machines)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ from edgernn.export.checkpoint import fit_weights
 from edgernn.export.onnx_in import has_contract, read_model
 from edgernn.export.source import resolve
 from edgernn.quantize import quantize_model, quantize_module, quantize_onnx
+from edgernn.runtime import load
 from edgernn.spec import StreamSpec
+from edgernn.targets.c_export import check_c_path, write_c
 
 Options = dict[str, Any]
 
@@ -30,7 +34,7 @@ STEP_OPTIONS = ("states", "held", "context")
 
 @click.command("export")
 @click.argument("source", metavar="SRC")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write: .onnx, .ernn, .tflite.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write: .onnx, .ernn, .tflite, .c.")
 @click.option("--weights", metavar="F[:KEY]", help="Checkpoint (.pt, .ckpt, .safetensors), and its entry.")
 @click.option("--input", "inputs", multiple=True, metavar="DESC", help="An input, as `float32[1,T,40]`; T is time.")
 @click.option("--time-axis", type=int, help="Position of time in the example.  [default: 1]")
@@ -80,17 +84,20 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Turn a PyTorch module into a streaming model file, and prove it; or an .onnx file of ours into another format.
+    """Turn a PyTorch module into a streaming model file, and prove it; or a file of ours into another format.
 
-    SRC is `package.module:factory`, whose factory returns the module or (module, example), a .pt2 file, an .onnx file
-    that this wrote, or one that others made: a run of it is one step, its states go in and come out (docs/onnx-in.md).
-    With --calibration the file is in int8, as by `edgernn quantize`. With --dry-run no file is
-    written, and the exit status says whether the module streams.
+    SRC is `package.module:factory`, whose factory returns the module or (module, example), a .pt2 file, an .onnx or
+    .ernn file that this wrote, or an .onnx file that others made: a run of it is one step, its states go in and come
+    out (docs/onnx-in.md). A .c file has the model's bytes; its header and the engine's two files go beside it. With
+    --calibration the file is in int8, as by `edgernn quantize`. With --dry-run no file is written, and the exit status
+    says whether the module streams.
     """
-    ours = others = False
+    packed, others = source.endswith(".ernn"), False
+    ours = packed
     if source.endswith(".onnx"):
         ours = has_contract(read_model(source))
         others = not ours
+    if ours or others:
         _refuse(ctx, MODULE_OPTIONS, "goes with a module")
     if ours:
         _refuse(ctx, CONTRACT_OPTIONS, "goes with a module; the file has its contract already")
@@ -116,23 +123,47 @@ def command(
         "mode": mode,
         "meta": dict(_pair(item, "--meta") for item in meta),
     }
-    if ours:
-        spec = _from_file(Path(source), output, calibration, options, form)
-    elif others:
-        contract |= {"inputs": inputs, "time_axis": time_axis, "context": context}
-        contract |= {"states": dict(_pair(item, "--state") for item in states)}
-        contract |= {"held": dict(_pair(item, "--set") for item in held)}
-        spec = _from_others(Path(source), output, calibration, contract | form, options)
-    else:
-        module, example, axes = resolve(source, inputs)
-        if weights is not None:
-            file, key = split_key(weights)
-            click.echo(f"loaded {fit_weights(module, file, key)}", err=True)
-        contract |= {"time_axis": time_axis if time_axis is not None else 1 if axes is None else axes}
-        contract |= {"lookahead": lookahead}
-        spec = _from_module(module, example, output, calibration, contract | form, options)
+    with _ernn_for(output) as file:
+        if packed:
+            if calibration is not None or form or file == output:
+                raise click.UsageError("a .ernn file has its form already; it becomes a .c file", ctx)
+            spec = _to_c(Path(source), output)
+        elif ours:
+            spec = _from_file(Path(source), file, calibration, options, form)
+        elif others:
+            contract |= {"inputs": inputs, "time_axis": time_axis, "context": context}
+            contract |= {"states": dict(_pair(item, "--state") for item in states)}
+            contract |= {"held": dict(_pair(item, "--set") for item in held)}
+            spec = _from_others(Path(source), file, calibration, contract | form, options)
+        else:
+            module, example, axes = resolve(source, inputs)
+            if weights is not None:
+                checkpoint, key = split_key(weights)
+                click.echo(f"loaded {fit_weights(module, checkpoint, key)}", err=True)
+            contract |= {"time_axis": time_axis if time_axis is not None else 1 if axes is None else axes}
+            contract |= {"lookahead": lookahead}
+            spec = _from_module(module, example, file, calibration, contract | form, options)
+        if file != output and not packed:
+            _to_c(file, output)
     if as_json:
         click.echo(json.dumps(json.loads(spec.to_json()), indent=2))
+
+
+@contextmanager
+def _ernn_for(output: Path) -> Iterator[Path]:
+    """Where the model file is written: of a .c file's, aside."""
+    if output.suffix != ".c":
+        yield output
+        return
+    check_c_path(output)
+    with tempfile.TemporaryDirectory(prefix="edgernn-") as folder:
+        yield Path(folder) / f"{output.stem}.ernn"
+
+
+def _to_c(source: Path, output: Path) -> StreamSpec:
+    for path in write_c(source, output):
+        click.echo(f"wrote {path} ({path.stat().st_size} bytes)", err=True)
+    return load(source).spec
 
 
 def _dry_run(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import click
 from edgernn.commands.table import table
 from edgernn.errors import MissingExtraError
 from edgernn.runtime import Model, load
+from edgernn.targets import find_board
+from edgernn.targets.fit import fit_on
 
 CHECKPOINTS = (".pt", ".ckpt", ".safetensors")
 
@@ -19,13 +23,18 @@ CHECKPOINTS = (".pt", ".ckpt", ".safetensors")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("--backend", default="auto", show_default=True, help="What reads the file.")
-def command(file: Path, as_json: bool, backend: str) -> None:
+@click.option("--board", metavar="NAME", help="Whether it fits into this board; exit 1 when it does not.")
+def command(file: Path, as_json: bool, backend: str, board: str | None) -> None:
     """Show what FILE takes, gives, keeps and costs; of a checkpoint, the layers in it."""
     if file.suffix in CHECKPOINTS:
         rows = _layers(file)
         click.echo(json.dumps(rows, indent=2) if as_json else table(rows))
         return
     model = load(file, backend)
+    if board is not None:
+        fit = fit_on(find_board(board), model)
+        click.echo(json.dumps(asdict(fit), indent=2) if as_json else fit.report())
+        sys.exit(0 if fit.fits else 1)
     summary = model.summary
     costs = {key: sum(row[key] for row in summary) for key in ("params", "macs", "bytes")}
     if as_json:

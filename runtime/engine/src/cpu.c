@@ -85,6 +85,11 @@ int ernn_cpu_has_dotprod(void) { return getauxval && (getauxval(16) >> 20 & 1); 
 #else
 int ernn_cpu_has_dotprod(void) { return 0; }
 #endif
+#elif defined(__wasm__)
+int ernn_cpu_has_wasm128(void) { return 1; } /* a module with such instructions does not load where they are not */
+#elif defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
+int ernn_cpu_has_dsp(void) { return 1; } /* microcontrollers are compiled for the one that they are */
+int ernn_cpu_has_mve(void) { return 1; }
 #elif defined(__arm__)
 #if defined(__ARM_NEON)
 int ernn_cpu_has_neon(void) { return 1; } /* compiled for CPUs that have it */

@@ -10,4 +10,7 @@ int ernn_cpu_has_avxvnni(void);
 int ernn_cpu_has_avx512vnni(void);
 int ernn_cpu_has_neon(void);
 int ernn_cpu_has_dotprod(void);
+int ernn_cpu_has_dsp(void);
+int ernn_cpu_has_mve(void);
+int ernn_cpu_has_wasm128(void);
 #endif

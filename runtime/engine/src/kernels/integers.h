@@ -13,6 +13,10 @@
 #define PANELS(gates) ((gates) == 1 ? 4u : 1u)
 #endif
 
+#ifndef FAST_ROWS
+#define FAST_ROWS 1 /* bodies without a call for the usual layers; 0: those of the unusual ones serve all */
+#endif
+
 /* x for `add_products`: as it lies where nothing is to be changed. */
 INLINE operand prepared(int8_t *room, const void *from, uint32_t bytes, uint32_t count) {
   const uint32_t quads = padded16(count) / 4;
@@ -83,7 +87,7 @@ INLINE void qlinear_panels(const qlinear_attr *a, const ernn_node *node, operand
   const int32_t *bias = (const int32_t *)node->own + row;
   const int8_t *w = (const int8_t *)node->in[1] + row * 4 * x.quads;
   sums acc[4];
-  if (count == 4 && !x.low)
+  if (FAST_ROWS && count == 4 && !x.low)
     rows_of(acc, bias, w, 1, 4, x);
   else
     for (uint32_t i = 0; i < count; i++) wide_rows_1(acc + i, bias + 16 * i, w + 64 * (uint64_t)i * x.quads, x);
@@ -211,7 +215,7 @@ INLINE void gate_sums(const frame *f, sums *given, sums *kept, uint32_t panel, c
   const uint64_t row = (uint64_t)panel * 16 * (uint32_t)gates;
   const int32_t *bias_ih = c->bias_ih + row, *bias_hh = c->bias_hh + row;
   const int8_t *w_ih = c->w_ih + row * 4 * f->x.quads, *w_hh = c->w_hh + row * 4 * f->h.quads;
-  if (!f->x.low && !f->h.low && count == (uint32_t)most) {
+  if (FAST_ROWS && !f->x.low && !f->h.low && count == (uint32_t)most) {
     rows_of(given, bias_ih, w_ih, gates, most, f->x);
     rows_of(kept, bias_hh, w_hh, gates, most, f->h);
     return;

@@ -1,5 +1,6 @@
 /* Everything that an instruction set's file compiles, and its row in the list. */
 #include "integers.h"
+#include "../cpu.h"
 #include "../ops/portable.h"
 
 #define NAME(isa) NAME_(isa)
@@ -32,7 +33,6 @@ CHOOSE(qrnn, qcell_attr)
 
 extern const ernn_isa NAME(ISA);
 extern const ernn_floats FLOATS_OF(FLOATS);
-int USABLE(ISA)(void);
 const ernn_isa NAME(ISA) = {
     .name = TEXT(ISA),
     .usable = USABLE(ISA),

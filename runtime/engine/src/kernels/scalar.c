@@ -3,6 +3,11 @@
 #define FLOATS plain
 #define PLAIN_C
 #define WIDE_SUMS
+#ifdef ERNN_SELDOM_SCALAR /* another instruction set runs all but the few wide layers */
+#define GATE APART
+#define STEP APART
+#define FAST_ROWS 0
+#endif
 #define RW 16
 #define RD 16
 #define X_OFFSET 0

@@ -3,6 +3,10 @@
 #define ERNN_VECTORS_H
 #include "types.h"
 
+#ifndef STEP
+#define STEP INLINE /* of steps without an instruction of their own */
+#endif
+
 typedef double_register loose_doubles __attribute__((aligned(4)));
 typedef float_register loose_floats __attribute__((aligned(4)));
 typedef word_register loose_words __attribute__((aligned(2)));
@@ -73,7 +77,7 @@ INLINE d16 rounded_within(f16 x, float limit) { /* the nearest integers, halves 
 }
 #endif
 
-INLINE d16 clamp32(d16 x, int32_t low, int32_t high) {
+STEP d16 clamp32(d16 x, int32_t low, int32_t high) {
   EACH_D(i) {
     double_register above = x.v[i] > high, below = x.v[i] < low;
     x.v[i] = (x.v[i] & ~(above | below)) | (above & high) | (below & low);
@@ -82,7 +86,7 @@ INLINE d16 clamp32(d16 x, int32_t low, int32_t high) {
 }
 
 #ifndef HAS_WORD_CLAMP
-INLINE w16 clamp16(w16 x, int16_t low, int16_t high) {
+STEP w16 clamp16(w16 x, int16_t low, int16_t high) {
   EACH_W(i) {
     word_register above = x.v[i] > high, below = x.v[i] < low;
     x.v[i] = (x.v[i] & ~(above | below)) | (above & high) | (below & low);
@@ -101,7 +105,7 @@ INLINE w16 load16(const int16_t *from) {
 
 INLINE void store16(int16_t *to, w16 x) { EACH_W(i) *(loose_words *)(void *)(to + i * RW / 2) = x.v[i]; }
 
-INLINE w16 word(d16 x) { /* saturated */
+STEP w16 word(d16 x) { /* saturated */
   int32_t from[16];
   int16_t to[16];
   store32(from, clamp32(x, -32768, 32767));
@@ -109,7 +113,7 @@ INLINE w16 word(d16 x) { /* saturated */
   return load16(to);
 }
 
-INLINE d16 widened(w16 x) {
+STEP d16 widened(w16 x) {
   int16_t from[16];
   int32_t to[16];
   store16(from, x);
@@ -117,7 +121,7 @@ INLINE d16 widened(w16 x) {
   return load32(to);
 }
 
-INLINE void store8(int8_t *to, w16 x) { /* values of 8 bits */
+STEP void store8(int8_t *to, w16 x) { /* values of 8 bits */
   int16_t from[16];
   store16(from, x);
   for (int k = 0; k < 16; k++) to[k] = (int8_t)from[k];
@@ -125,7 +129,7 @@ INLINE void store8(int8_t *to, w16 x) { /* values of 8 bits */
 #endif
 
 #ifndef HAS_MULTIPLIED
-INLINE d16 multiplied(w16 a, w16 b) {
+STEP d16 multiplied(w16 a, w16 b) {
   d16 x = widened(a), y = widened(b);
   EACH_D(i) x.v[i] *= y.v[i];
   return x;
@@ -133,7 +137,7 @@ INLINE d16 multiplied(w16 a, w16 b) {
 #endif
 
 #ifndef HAS_APPROACH
-INLINE d16 approach(d16 h, w16 n, w16 z) { /* h + (32768 - z) (n - (h >> 15)) */
+STEP d16 approach(d16 h, w16 n, w16 z) { /* h + (32768 - z) (n - (h >> 15)) */
   d16 target = widened(n), keep = widened(z);
   EACH_D(i) h.v[i] += (32768 - keep.v[i]) * (target.v[i] - (h.v[i] >> 15));
   return h;
@@ -141,7 +145,7 @@ INLINE d16 approach(d16 h, w16 n, w16 z) { /* h + (32768 - z) (n - (h >> 15)) */
 #endif
 
 #ifndef HAS_MULHRS
-INLINE w16 mulhrs(w16 a, w16 b) { /* (a b + 2^14) >> 15 */
+STEP w16 mulhrs(w16 a, w16 b) { /* (a b + 2^14) >> 15 */
   d16 p = multiplied(a, b);
   EACH_D(i) p.v[i] = (p.v[i] + (1 << 14)) >> 15;
   return word(p);
@@ -149,7 +153,7 @@ INLINE w16 mulhrs(w16 a, w16 b) { /* (a b + 2^14) >> 15 */
 #endif
 
 #ifndef HAS_ADDS
-INLINE w16 adds(w16 a, w16 b) { /* saturated */
+STEP w16 adds(w16 a, w16 b) { /* saturated */
   d16 x = widened(a), y = widened(b);
   EACH_D(i) x.v[i] += y.v[i];
   return word(x);
@@ -157,7 +161,7 @@ INLINE w16 adds(w16 a, w16 b) { /* saturated */
 #endif
 
 #ifndef HAS_SIZES
-INLINE w16 sizes(w16 x) { /* |x|, at most 32767 */
+STEP w16 sizes(w16 x) { /* |x|, at most 32767 */
   EACH_W(i) {
     word_register sign = x.v[i] < 0, lowest = x.v[i] == -32768;
     x.v[i] = (x.v[i] ^ sign) - sign + lowest;
@@ -167,7 +171,7 @@ INLINE w16 sizes(w16 x) { /* |x|, at most 32767 */
 #endif
 
 #ifndef HAS_LOOKUP
-INLINE w16 lookup(const coefficient *table, w16 index) {
+STEP w16 lookup(const coefficient *table, w16 index) {
   int16_t at[16], to[16];
   store16(at, index);
   for (int k = 0; k < 16; k++) to[k] = table->words[at[k]];
@@ -198,7 +202,7 @@ GATE w16 sigmoid(w16 x) { return activate(x, sigmoid_table, 1); }
 GATE w16 hyperbolic_tangent(w16 x) { return activate(x, tanh_table, 0); }
 
 /* Units of 2^-15 to units of 2^-shift, shift at most 14. */
-INLINE w16 narrow(w16 h, int shift, uint32_t is_wide) {
+STEP w16 narrow(w16 h, int shift, uint32_t is_wide) {
   w16 unit;
   EACH_W(i) unit.v[i] = (int16_t)(1 << shift) - (word_register){0};
   const int16_t limit = is_wide ? 16319 : 127;
@@ -239,12 +243,12 @@ INLINE d16 held(sums a, int shift) {
   return load32(y);
 }
 
-INLINE d16 scaled(sums a, const int32_t *multiplier, int shift) {
+STEP d16 scaled(sums a, const int32_t *multiplier, int shift) {
   for (int k = 0; k < 16; k++) a.v[k] *= multiplier[k];
   return held(a, shift);
 }
 
-INLINE d16 scaled_both(sums a, const int32_t *by_a, sums b, const int32_t *by_b, int shift) {
+STEP d16 scaled_both(sums a, const int32_t *by_a, sums b, const int32_t *by_b, int shift) {
   for (int k = 0; k < 16; k++) a.v[k] = a.v[k] * by_a[k] + b.v[k] * by_b[k];
   return held(a, shift);
 }
@@ -256,9 +260,10 @@ INLINE f16 sums_as_floats(sums a) {
 }
 #else
 typedef d16 sums;
-#define no_sums zeros
-#define load_bias load32
-#define sums_as_floats to_floats
+
+INLINE sums no_sums(void) { return zeros(); }
+INLINE sums load_bias(const int32_t *from) { return load32(from); }
+INLINE f16 sums_as_floats(sums a) { return to_floats(a); }
 
 INLINE sums shifted_sums(sums a, const int32_t *bias) {
   d16 b = load32(bias);
