@@ -92,11 +92,9 @@ def command(
     --calibration the file is in int8, as by `edgernn quantize`. With --dry-run no file is written, and the exit status
     says whether the module streams.
     """
-    packed, others = source.endswith(".ernn"), False
-    ours = packed
-    if source.endswith(".onnx"):
-        ours = has_contract(read_model(source))
-        others = not ours
+    packed = source.endswith(".ernn")
+    others = source.endswith(".onnx") and not has_contract(read_model(source))
+    ours = packed or (source.endswith(".onnx") and not others)
     if ours or others:
         _refuse(ctx, MODULE_OPTIONS, "goes with a module")
     if ours:
