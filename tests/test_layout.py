@@ -151,7 +151,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 EXTENSION = "edgernn/runtime/_engine.abi3.so"
-HOST = ("edgernn/export/", "edgernn/quantize/")  # what a device has no use for
+HOST = ("edgernn/export/", "edgernn/quantize/", "edgernn/targets/")  # what a device has no use for
 
 
 @pytest.mark.xdist_group("wheel")
