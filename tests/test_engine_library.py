@@ -265,6 +265,7 @@ def test_tools_are_there_in_ci() -> None:
     """A skipped test proves nothing: CI installs everything and says so."""
     if "EDGERNN_TEST_TOOLS" not in os.environ:
         pytest.skip("tests may skip here")
-    tools = ("cmake", "gcc", "g++", "clang", "clang++", "llvm-nm", "ld.lld", "qemu-aarch64", "qemu-arm")
+    tools = ["cmake", "gcc", "g++", "clang", "clang++", "llvm-nm", "ld.lld", "qemu-aarch64", "qemu-arm"]
+    tools += ["arm-none-eabi-gcc", "qemu-system-arm", "node", "ssh", "/usr/sbin/sshd"]
     assert not [tool for tool in tools if shutil.which(tool) is None]
     assert importlib.util.find_spec("ziglang") is not None

@@ -1,4 +1,4 @@
-"""The engine as a WebAssembly module, and what a page needs to stream a microphone through it."""
+"""The engine as a WebAssembly module."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ import tempfile
 from pathlib import Path
 
 from edgernn.errors import TargetError
-from edgernn.files import write_bytes
-from edgernn.runtime import load
 from edgernn.targets.amalgamate import write_engine
 from edgernn.targets.board import Board, Build, find_board
 from edgernn.targets.build import ENGINE, HERE, kept, run_tool, zig
 
 WASM = HERE / "wasm"
 MODULE, WRAPPER = "edgernn.wasm", "edgernn.mjs"
-PAGE = ("index.html", "page.mjs", "worklet.mjs")
 FLAGS = (
     *("-std=c11", "-Os", "-fno-vectorize", "-fno-slp-vectorize", "-fno-unroll-loops"),  # the kernels have their vectors
     *("-fno-math-errno", "-fwrapv", "-fno-strict-aliasing", "-Wall", "-Wextra", "-Werror"),
@@ -32,30 +29,6 @@ def build_wasm(board: Board | None = None) -> Path:
     if build is None or not build.target.startswith("wasm32"):
         raise TargetError("is not built as WebAssembly", place=board.name if board else "")
     return kept("wasm", build, (ENGINE, WASM, HERE / "amalgamate.py"), lambda folder: _build(build, folder))
-
-
-def write_page(source: Path, folder: Path) -> list[Path]:
-    """Write a static page that streams the microphone through a `.ernn` file: open it from any web server.
-
-    The model takes audio: one float32 input of one channel whose rate is known. Raises `TargetError` for another,
-    and what `build_wasm` raises.
-    """
-    spec = load(source).spec
-    port = spec.inputs[0]
-    if len(spec.inputs) > 1 or port.dtype != "float32" or port.frame not in ((), (1,)) or not port.rate_hz:
-        raise TargetError(
-            "takes no audio: a page wants one float32 input of one channel whose rate is known",
-            place=str(source),
-            hint="export it with --rate HZ",
-        )
-    built = build_wasm()
-    folder.mkdir(parents=True, exist_ok=True)
-    made = {name: (WASM / name).read_bytes() for name in PAGE}
-    made |= {MODULE: (built / MODULE).read_bytes(), WRAPPER: (built / WRAPPER).read_bytes()}
-    made["model.ernn"] = source.read_bytes()
-    for name, data in made.items():
-        write_bytes(folder / name, data)
-    return [folder / name for name in made]
 
 
 def _build(build: Build, folder: Path) -> None:
