@@ -85,7 +85,15 @@ LSTM_WEIGHTS = {"w": random(1, 32, 5), "r": random(1, 32, 8, seed=1), "b": rando
         ("GRU", {"direction": "bidirectional", "linear_before_reset": 1}, {"initial_h": random(2, 2, 8)}),
         ("LSTM", {"clip": 0.2}, {"initial_h": random(1, 2, 8), "initial_c": random(1, 2, 8)}),
         ("LSTM", {"input_forget": 1}, {"P": random(1, 24)}),
-        ("LSTM", {"activations": ["Sigmoid", "LeakyRelu", "Affine"], "activation_alpha": [0.1, 0.7]}, {}),
+        (
+            "LSTM",
+            {
+                "activations": ["Sigmoid", "LeakyRelu", "Affine"],
+                "activation_alpha": [0.1, 0.7],
+                "activation_beta": [0.2],
+            },
+            {},
+        ),
         ("LSTM", {"direction": "reverse"}, {"sequence_lens": np.array([4, 2], np.int32)}),
         ("LSTM", {"direction": "bidirectional"}, {"sequence_lens": np.array([3, 4], np.int32)}),
         (
