@@ -2,26 +2,32 @@
 #include "edgernn.h"
 #include "portable.h"
 
+/* In words where both lie so: the library is freestanding, and a byte at a time is what a step would wait for. */
 static void move(void *to, const void *from, uint64_t size) {
   uint8_t *a = to;
   const uint8_t *b = from;
+  uintptr_t places = (uintptr_t)to | (uintptr_t)from;
+  if (places % 8 == 0)
+    for (; size >= 8; size -= 8, a += 8, b += 8) *(uint64_t *)(void *)a = *(const uint64_t *)(const void *)b;
+  if (places % 4 == 0)
+    for (; size >= 4; size -= 4, a += 4, b += 4) *(uint32_t *)(void *)a = *(const uint32_t *)(const void *)b;
   for (uint64_t i = 0; i < size; i++) a[i] = b[i];
 }
 
-static void move_strided(uint8_t *to, const uint8_t *from, uint32_t count, uint64_t to_step, uint64_t from_step,
-                         uint32_t each) {
-  switch (each) { /* constant sizes: each becomes one load and one store */
+/* Steps in elements, which lie at multiples of their size. */
+static void move_strided(void *to, const void *from, uint32_t count, uint64_t to_step, uint64_t from_step, uint32_t each) {
+  switch (each) {
   case 1:
-    for (uint32_t i = 0; i < count; i++) to[i * to_step] = from[i * from_step];
+    for (uint32_t i = 0; i < count; i++) ((uint8_t *)to)[i * to_step] = ((const uint8_t *)from)[i * from_step];
     break;
   case 2:
-    for (uint32_t i = 0; i < count; i++) move(to + i * to_step, from + i * from_step, 2);
+    for (uint32_t i = 0; i < count; i++) ((uint16_t *)to)[i * to_step] = ((const uint16_t *)from)[i * from_step];
     break;
   case 4:
-    for (uint32_t i = 0; i < count; i++) move(to + i * to_step, from + i * from_step, 4);
+    for (uint32_t i = 0; i < count; i++) ((uint32_t *)to)[i * to_step] = ((const uint32_t *)from)[i * from_step];
     break;
   default:
-    for (uint32_t i = 0; i < count; i++) move(to + i * to_step, from + i * from_step, each);
+    for (uint32_t i = 0; i < count; i++) ((uint64_t *)to)[i * to_step] = ((const uint64_t *)from)[i * from_step];
   }
 }
 
@@ -41,8 +47,7 @@ void ernn_copy(ernn_node *node) {
     if (a->from[last] == 1 && a->to[last] == 1)
       move(to + t * each, from + f * each, (uint64_t)a->dims[last] * each);
     else
-      move_strided(to + t * each, from + f * each, a->dims[last], (uint64_t)a->to[last] * each,
-                   (uint64_t)a->from[last] * each, each);
+      move_strided(to + t * each, from + f * each, a->dims[last], a->to[last], a->from[last], each);
     uint32_t i = last;
     while (i > 0 && ++at[i - 1] == a->dims[i - 1]) at[--i] = 0;
     if (i == 0) return;
