@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from edgernn.errors import ExportError, UnsupportedError
+from edgernn.export.account import LEFT
 from edgernn.export.builder import Builder
 from edgernn.export.capture import Captured
 from edgernn.export.modes import Lookahead
-from edgernn.export.streaming import LEFT, Translator, hop_of
+from edgernn.export.streaming import Translator, hop_of
 from edgernn.export.symbols import Const, FinalState, StateInput, Timed
 from edgernn.program import Array, Program
 from edgernn.spec import InputSpec, OutputSpec, StreamSpec

@@ -10,6 +10,7 @@ from torch import fx
 
 from edgernn import ops
 from edgernn.errors import UnsupportedError
+from edgernn.export.account import to_numpy
 from edgernn.export.nodes import module_path
 from edgernn.export.rules import rule
 from edgernn.export.rules.layout import IN_WINDOWS
@@ -177,8 +178,6 @@ class _Stack:
             raise UnsupportedError(
                 "starts from a state computed from the sequence", hint="start from zeros, a parameter or an argument"
             )
-        from edgernn.export.streaming import to_numpy  # the translator imports the rules
-
         return to_numpy(state.tensor[layer])
 
     def _over_positions(self, kind: type[Op], attributes: dict[str, str]) -> tuple[Timed | FinalState, ...]:

@@ -9,6 +9,7 @@ from torch import fx
 
 from edgernn import ops
 from edgernn.errors import UnsupportedError
+from edgernn.export.account import to_numpy
 from edgernn.export.nodes import module_path
 from edgernn.export.rules import rule
 from edgernn.export.symbols import Const, Timed
@@ -23,8 +24,6 @@ def scan(
     t: Translator, node: fx.Node, body: fx.GraphModule, init: list[Const], xs: list[Timed], extra: list[Const]
 ) -> tuple[Any, ...]:
     """The cell's operations once per frame of a step; its states are states of the stream."""
-    from edgernn.export.streaming import to_numpy  # the translator imports the rules
-
     for state in init:
         if not isinstance(state, Const):
             raise UnsupportedError(
