@@ -84,13 +84,7 @@ def conv2d(
 
     With the frames in the place of the batch, `[batch * time, channels, height, width]`, it is over each frame.
     """
-    if len(x.shape) != 4:
-        raise UnsupportedError(NO_BATCH, hint=NO_BATCH_HINT)
-    if x.axis == 1:
-        raise UnsupportedError("takes frames for channels", hint="put a channel axis in front of time: unsqueeze(1)")
-    if x.axis == 3:  # weights as if time came first
-        weight = Const(weight.tensor.transpose(2, 3), f"{weight.name}.transposed")
-    rows, columns = (3, 2) if x.axis == 3 else (2, 3)
+    weight, rows, columns = image_axes(x, weight)
     strides, dilations = both(stride, rows), both(dilation, rows)
     spans = [(taps - 1) * spread + 1 for taps, spread in zip(weight.shape[2:], dilations, strict=True)]
     x = pad_frame(t, node, x, columns, *_ends(padding, columns - 2, spans[1]))
@@ -198,3 +192,17 @@ def _trimmed_behind(t: Translator, node: fx.Node) -> int:
             return 0
         trims.append(t.shape(node)[axis] - t.shape(user)[axis])
     return min(trims, default=0)
+
+
+def image_axes(x: Timed, weight: Const) -> tuple[Const, int, int]:
+    """A weight as if x's rows came first, and which axes of x `[…, channels, …, …]` are its rows and its columns.
+
+    Rows are the frames, or the height of each one's image.
+    """
+    if len(x.shape) != 4:
+        raise UnsupportedError(NO_BATCH, hint=NO_BATCH_HINT)
+    if x.axis == 1:
+        raise UnsupportedError("takes frames for channels", hint="put a channel axis in front of time: unsqueeze(1)")
+    if x.axis == 3:
+        return Const(weight.tensor.transpose(2, 3), f"{weight.name}.transposed"), 3, 2
+    return weight, 2, 3

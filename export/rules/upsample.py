@@ -16,7 +16,7 @@ from torch import Tensor, fx
 from edgernn import ops
 from edgernn.errors import UnsupportedError
 from edgernn.export.rules import rule
-from edgernn.export.rules.conv import NO_BATCH, NO_BATCH_HINT, both, pad_frame
+from edgernn.export.rules.conv import NO_BATCH, NO_BATCH_HINT, both, image_axes, pad_frame
 from edgernn.export.symbols import Const, Pad, Timed
 from edgernn.program import Timing
 
@@ -98,13 +98,7 @@ def conv_transpose2d(
     dilation: Sizes = (1, 1),
 ) -> Timed:
     """x `[batch, channels, time, features]` or with both in the other order; `[batch * time, channels, …]` by frame."""
-    if len(x.shape) != 4:
-        raise UnsupportedError(NO_BATCH, hint=NO_BATCH_HINT)
-    if x.axis == 1:
-        raise UnsupportedError("takes frames for channels", hint="put a channel axis in front of time: unsqueeze(1)")
-    if x.axis == 3:
-        weight = Const(weight.tensor.transpose(2, 3), f"{weight.name}.transposed")
-    rows, columns = (3, 2) if x.axis == 3 else (2, 3)
+    weight, rows, columns = image_axes(x, weight)
     sizes = [both(item, rows) for item in (stride, padding, output_padding, dilation)]
     high, wide = (Phases.of(kernel, *(size[i] for size in sizes)) for i, kernel in enumerate(weight.shape[2:]))
     x = pad_frame(t, node, x, columns, wide.before, wide.after)
