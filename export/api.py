@@ -97,10 +97,12 @@ def export_model(
         )
         if window is not None:
             program, windowed, places = translate_windows(source, window, label)
-            return _write(program, path, lambda file: (prove(windowed, file, places), program.spec.warmup), options)
+            return write_proved(
+                program, path, lambda file: (prove(windowed, file, places), program.spec.warmup), options
+            )
         program, places, looked = translate(capture(source), label, ahead)
         with look_ahead(module, looked):
-            return _write(
+            return write_proved(
                 program, path, lambda file: (prove(source, file, places), measure_warmup(source, file)), options
             )
 
@@ -117,10 +119,13 @@ def in_eval_mode(module: nn.Module) -> Iterator[None]:
             item.training = True
 
 
-def _write(
+def write_proved(
     program: Program, path: Path, check: Callable[[Path], tuple[Proof, int | None]], options: Mapping[str, Any]
 ) -> ExportResult:
-    """Write, prove what was written, write again with what was found, and only then give the file its name."""
+    """Write, prove what was written, write again with what was found, and only then give the file its name.
+
+    `check` gives the proof of a file and the stream's warm-up in frames, None where it is not known.
+    """
     with draft(path) as file:
         file.write_bytes(encode(program, path))
         proof, warmup = check(file)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgernn.errors import ExportError
-from edgernn.export.api import ExportResult
-from edgernn.export.formats import check_path, check_vectors, encode
-from edgernn.export.likeness import check_likeness
+from edgernn.export.api import ExportResult, write_proved
+from edgernn.export.formats import check_path
 from edgernn.export.onnx_in import Step, StepOptions, has_contract, read_model, read_step
 from edgernn.export.onnx_in.original import prove_step
 from edgernn.export.translate import Label
-from edgernn.files import draft
 from edgernn.program import Array
 from edgernn.spec import OFFLINE, STREAM
 
@@ -88,13 +86,5 @@ def export_onnx(
         states=states or {}, held=held or {}, inputs=inputs, time_axis=time_axis, context=context, mode=mode
     )
     step = read_step(model, label, asked, str(source))
-    program = step.program
-    with draft(path) as file:
-        file.write_bytes(encode(program, path))
-        proof = prove_step(step, file)
-        proved = replace(program, spec=replace(program.spec, proof=proof.as_dict()))
-        file.write_bytes(encode(proved, path, **options))
-        check_vectors(file)
-        if options:
-            check_likeness(program, file, options.get("precision", ""))
-    return StepResult(path, proved, proof, step)
+    made = write_proved(step.program, path, lambda file: (prove_step(step, file), None), options)
+    return StepResult(made.path, made.program, made.proof, step)

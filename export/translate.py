@@ -31,6 +31,16 @@ class Label:
     meta: Mapping[str, str] = field(default_factory=dict)
     train_length: int | None = None  # input frames of the sequences it was trained on
 
+    def contract(self) -> dict[str, Any]:
+        """Fields of a `StreamSpec`; the rate is its inputs' and outputs'."""
+        return {
+            "name": self.name,
+            "model_version": self.model_version,
+            "labels": tuple(self.labels),
+            "meta": dict(self.meta),
+            "train_length": self.train_length,
+        }
+
 
 @dataclass(frozen=True)
 class Returned:
@@ -86,11 +96,7 @@ def finish(t: Translator, label: Label) -> tuple[Program, list[Returned]]:
     batched = any(port.batch_axis is not None for port in inputs)
     outputs = tuple(_output_spec(t.builder, name, item, batched, label.rate_hz) for name, item in results.items())
     spec = StreamSpec(
-        name=label.name,
-        model_version=label.model_version,
-        labels=tuple(label.labels),
-        meta=dict(label.meta),
-        train_length=label.train_length,
+        **label.contract(),
         inputs=inputs,
         outputs=outputs,
         states=tuple(t.builder.states),

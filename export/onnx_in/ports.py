@@ -107,11 +107,7 @@ class Ports:
             b.values.setdefault(port.name, Value(port.name, port.dtype, port.shape, Timing()))
         hop = inputs[0].hop
         spec = StreamSpec(
-            name=label.name,
-            model_version=label.model_version,
-            labels=tuple(label.labels),
-            meta=dict(label.meta),
-            train_length=label.train_length,
+            **label.contract(),
             inputs=inputs,
             outputs=ends,
             states=tuple(b.states),
