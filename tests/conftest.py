@@ -20,6 +20,7 @@ from torch import Tensor, nn
 import edgernn
 from edgernn.export import ExportResult, convert_model, export_model, read_program, streaming
 from edgernn.export.rules import Rule, find_rule
+from edgernn.export.to_ernn import pack
 from edgernn.export.to_tflite import to_tflite
 from edgernn.nn import Recurrent
 from edgernn.quantize import quantize_model
@@ -27,6 +28,7 @@ from edgernn.quantize import quantize_model
 import networks
 from families import ALL, BY_NAME
 
+GOLDEN_KEYWORD = Path(__file__).parent / "golden" / "keyword" / "digits.int8.onnx"
 Exporter = Callable[[str], "Exported"]
 Loader = Callable[[str], edgernn.Model]
 TFLiteMaker = Callable[[str, str], Path]
@@ -178,6 +180,14 @@ def quantize(source: Path, path: Path) -> None:
         for port in spec.inputs
     }
     quantize_model(source, [given], path)
+
+
+@pytest.fixture(scope="session")
+def keyword(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The int8 keyword spotter, packed."""
+    path = tmp_path_factory.mktemp("keyword") / "digits.ernn"
+    path.write_bytes(pack(read_program(GOLDEN_KEYWORD)))
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from click.testing import CliRunner, Result
 import edgernn
 from edgernn.cli import edgernn as command_line
 from edgernn.errors import TargetError
-from edgernn.export import read_program
 from edgernn.export.to_ernn import pack
 from edgernn.targets import Board, boards, find_board
 from edgernn.targets.amalgamate import amalgamation
@@ -28,11 +27,11 @@ from edgernn.targets.verify import output_hash, run_json, verify
 from examples import keyword_spotting as example
 
 from board_tools import tool
+from conftest import GOLDEN_KEYWORD
 from engine_library import needs, run
 from small_programs import PROGRAMS
 
 pytestmark = pytest.mark.xdist_group("targets")
-GOLDEN = Path(__file__).parent / "golden" / "keyword" / "digits.int8.onnx"
 MICROCONTROLLERS = [board for board in boards() if board.emulator is not None and board.emulator.kind == "qemu-system"]
 WARNINGS = ("-std=c11", "-O1", "-fno-math-errno", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 SEMIHOSTING = (
@@ -43,13 +42,6 @@ SEMIHOSTING = (
 
 def call(*words: object) -> Result:
     return CliRunner().invoke(command_line, [str(word) for word in words], catch_exceptions=False)
-
-
-@pytest.fixture(scope="module")
-def keyword(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("keyword") / "digits.ernn"
-    path.write_bytes(pack(read_program(GOLDEN)))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +63,7 @@ def test_four_files(exported: Path, keyword: Path) -> None:
 
 
 def test_any_source_becomes_c(tmp_path: Path, keyword: Path) -> None:
-    result = call("export", GOLDEN, "-o", tmp_path / "m.c", "--json")
+    result = call("export", GOLDEN_KEYWORD, "-o", tmp_path / "m.c", "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["hop"] == edgernn.load(keyword).spec.hop
     call("export", keyword, "-o", tmp_path / "n.c")
@@ -89,7 +81,7 @@ def test_any_source_becomes_c(tmp_path: Path, keyword: Path) -> None:
     ],
 )
 def test_refused(words: tuple[str, ...], said: str, keyword: Path, tmp_path: Path) -> None:
-    filled = [word.format(model=keyword, folder=tmp_path, golden=GOLDEN) for word in words]
+    filled = [word.format(model=keyword, folder=tmp_path, golden=GOLDEN_KEYWORD) for word in words]
     with pytest.raises(TargetError, match=said):
         call("export", *filled)
     assert not list(tmp_path.iterdir())

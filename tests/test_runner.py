@@ -26,10 +26,10 @@ from edgernn.targets.verify import output_hash, verify
 from examples import keyword_spotting as example
 
 from board_tools import tool
+from conftest import GOLDEN_KEYWORD
 from engine_library import ROOT, cmake, needs
 from small_programs import PROGRAMS
 
-GOLDEN = Path(__file__).parent / "golden" / "keyword" / "digits.int8.onnx"
 LINUX = [board for board in boards() if board.emulator is not None and board.emulator.kind == "qemu-user"]
 COMPILED = [board for board in boards() if board.evidence == "compiled"]
 
@@ -40,14 +40,6 @@ pytestmark = pytest.mark.xdist_group("targets")  # builds share a cache
 def programs() -> Path:
     """Both, built by this machine's compiler."""
     return cmake(ROOT / "targets" / "runner", ROOT / "build" / "runner")
-
-
-@pytest.fixture(scope="module")
-def keyword(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The int8 keyword model."""
-    path = tmp_path_factory.mktemp("keyword") / "digits.ernn"
-    path.write_bytes(pack(read_program(GOLDEN)))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +70,7 @@ def test_run_prints_what_edgernn_run_prints(
 ) -> None:
     """Byte for byte: numbers, times, labels, the hash at the end."""
     labelled = tmp_path / "labelled.ernn"
-    program = read_program(GOLDEN)
+    program = read_program(GOLDEN_KEYWORD)
     spec = program.spec
     object.__setattr__(spec, "labels", tuple(f"“{digit}”" for digit in range(11)))
     labelled.write_bytes(pack(program))

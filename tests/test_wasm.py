@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import edgernn
-from edgernn.export import read_program
 from edgernn.export.to_ernn import pack
 from edgernn.targets import find_board
 from edgernn.targets.emulate import emulator
@@ -24,7 +23,6 @@ from engine_library import HEADER, statuses
 from small_programs import PROGRAMS
 
 pytestmark = pytest.mark.xdist_group("targets")
-GOLDEN = Path(__file__).parent / "golden" / "keyword" / "digits.int8.onnx"
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +30,6 @@ def built() -> Path:
     tool(lambda: emulator(find_board("wasm")))
     folder: Path = tool(build_wasm)
     return folder
-
-
-@pytest.fixture(scope="module")
-def keyword(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("keyword") / "digits.ernn"
-    path.write_bytes(pack(read_program(GOLDEN)))
-    return path
 
 
 def node(built: Path, code: str, *words: Path) -> Any:
