@@ -25,6 +25,18 @@ typedef struct {
   void *spare, *spare_cell;                   /* the state of a step that `active` will not keep */
 } qcell;
 
+/* One frame of one sequence of a stream. Frames lie `[frames, batch, …]`. */
+typedef struct {
+  qcell *c;
+  const uint8_t *given; /* x */
+  operand x, h;
+  void *y;
+  uint64_t y_at;
+  int32_t *state32; /* GRU: h; LSTM: c; or NULL */
+  int16_t *state16; /* LSTM and RNN: h; or NULL */
+  uint32_t behind;  /* rows of the batch behind this one: its states end where theirs begin */
+} frame;
+
 /* Offsets of its parts: biases behind the qcell in the node's own memory, rooms in scratch. */
 typedef struct {
   uint64_t bias_hh, bias_hr, own;

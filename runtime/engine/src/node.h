@@ -6,6 +6,7 @@
 #define MAX_IN 12
 #define MAX_OUT 3
 #define MAX_RANK 6
+#define JOINED 16 /* streams that step a layer together at most */
 
 /* A node of the file, its operands' records looked up. NULL for an absent operand. */
 typedef struct {
@@ -25,6 +26,7 @@ typedef void ernn_run(ernn_node *node);
 
 struct ernn_node {
   ernn_run *run;
+  ernn_node *next; /* the same node of the next stream that steps this layer together with this one, or NULL */
   const int32_t *attr;
   const void *in[MAX_IN];
   void *out[MAX_OUT];

@@ -17,16 +17,22 @@
 #define FAST_ROWS 1 /* bodies without a call for the usual layers; 0: those of the unusual ones serve all */
 #endif
 
+typedef int8_t bytes16 __attribute__((vector_size(16), aligned(1)));
+
+INLINE void offset_bytes(int8_t *to, const int8_t *from) { *(bytes16 *)to = *(const bytes16 *)from ^ -128; }
+
 /* x for `add_products`: as it lies where nothing is to be changed. */
 INLINE operand prepared(int8_t *room, const void *from, uint32_t bytes, uint32_t count) {
-  const uint32_t quads = padded16(count) / 4;
-  if (bytes == 1) {
-    const int8_t *v = from;
-    if (!X_OFFSET) return (operand){v, (const int8_t *)0, quads};
-    for (uint32_t i = 0; i < 4 * quads; i++) room[i] = (int8_t)(v[i] ^ -128);
-    return (operand){room, (const int8_t *)0, quads};
+  const uint32_t padded = padded16(count);
+  operand x = {room, (const int8_t *)0, padded / 4};
+  if (bytes == 2) {
+    x.low = ernn_split(room, from, padded, X_OFFSET ? -128 : 0);
+  } else if (X_OFFSET) {
+    for (uint32_t i = 0; i < padded; i += 16) offset_bytes(room + i, (const int8_t *)from + i);
+  } else {
+    x.high = from;
   }
-  return ernn_split(room, from, quads, X_OFFSET ? -128 : 0);
+  return x;
 }
 
 /* Rows of `panels` panels: Σ x w + bias. */
@@ -35,7 +41,7 @@ INLINE void rows_of(sums *acc, const int32_t *bias, const int8_t *w, const int g
   add_products(acc, w, gates, panels, 64 * (uint64_t)gates * x.quads, x.high, x.quads);
 }
 
-/* The same of int8 or int16 x, one panel, for layers that are wide somewhere. */
+/* The same of int8 or int16 x, one panel, for layers that are wide somewhere and where rows are not fast. */
 #define WIDE_ROWS(gates)                                                                                               \
   APART void more_products_##gates(sums *acc, const int8_t *w, const int8_t *x, uint32_t quads) {                      \
     sums total[gates];                                                                                                 \
@@ -91,7 +97,7 @@ INLINE void qlinear_panels(const qlinear_attr *a, const ernn_node *node, operand
     rows_of(acc, bias, w, 1, 4, x);
   else
     for (uint32_t i = 0; i < count; i++) wide_rows_1(acc + i, bias + 16 * i, w + 64 * (uint64_t)i * x.quads, x);
-  ROLLED for (uint32_t i = 0; i < count; i++) finish_rows(a, node, acc + i, row + 16 * i, y + 16 * i);
+  for (uint32_t i = 0; i < any(count); i++) finish_rows(a, node, acc + i, row + 16 * i, y + 16 * i);
 }
 
 static void run_qlinear(ernn_node *node) {
@@ -114,39 +120,28 @@ static void run_qlinear(ernn_node *node) {
 
 /* --- recurrent layers -------------------------------------------------------------------------------------------- */
 
-/* One frame of one sequence. */
-typedef struct {
-  const qcell *c;
-  operand x, h;
-  void *y;
-  uint64_t y_at;
-  int32_t *state32; /* GRU: h; LSTM: c */
-  int16_t *state16; /* LSTM and RNN: h */
-  uint32_t room32, room16; /* units of them that may be written: a row of a batch ends where the next begins */
-} frame;
-
 /* Gate pre-activation: both scaled sums rounded once. */
 INLINE w16 joined(const qcell *c, sums given, sums kept, uint64_t row) {
   return word(scaled_both(given, c->by_ih + row, kept, c->by_hh + row, c->shift));
 }
 
 INLINE void keep32(const frame *f, uint32_t first, d16 v) {
-  if (first + 16 <= f->room32) {
+  if (!f->behind || first + 16 <= f->c->hidden) {
     store32(f->state32 + first, v);
   } else {
     int32_t part[16];
     store32(part, v);
-    ernn_copy_words(f->state32 + first, part, f->room32 - first);
+    ernn_copy_words(f->state32 + first, part, f->c->hidden - first);
   }
 }
 
 INLINE void keep16(const frame *f, uint32_t first, w16 v) {
-  if (first + 16 <= f->room16) {
+  if (!f->behind || first + 16 <= f->c->out) {
     store16(f->state16 + first, v);
   } else {
     int16_t part[16];
     store16(part, v);
-    ernn_copy_halves(f->state16 + first, part, f->room16 - first);
+    ernn_copy_halves(f->state16 + first, part, f->c->out - first);
   }
 }
 
@@ -201,10 +196,6 @@ INLINE void gates_of(const frame *f, const sums *given, const sums *kept, uint32
   if (kind == CELL_RNN) rnn_panel(f, given, kept, panel);
 }
 
-INLINE uint32_t in_turn(const frame *f, uint32_t k, uint32_t count) {
-  return f->c->turn & 1 ? count - 1 - k : k; /* back and forth from step to step: what was read last is still near */
-}
-
 #define WIDE_SUMS_OF(gates) ((gates) == 1 ? wide_rows_1 : (gates) == 3 ? wide_rows_3 : wide_rows_4)
 
 /* Sums of `count` panels from `panel` on, of at most `most`, for both halves. Those of int16 x or h and of a rest of panels
@@ -220,30 +211,34 @@ INLINE void gate_sums(const frame *f, sums *given, sums *kept, uint32_t panel, c
     rows_of(kept, bias_hh, w_hh, gates, most, f->h);
     return;
   }
-  sums both[2][8];
+  sums apart[2][8]; /* the fast rows stay in registers, as nothing else knows where they are */
+  sums *x = FAST_ROWS ? apart[0] : given, *h = FAST_ROWS ? apart[1] : kept;
   for (uint32_t at = 0; at < (uint32_t)gates * count; at += (uint32_t)gates) {
-    WIDE_SUMS_OF(gates)(both[0] + at, bias_ih + 16 * at, w_ih + 64 * (uint64_t)at * f->x.quads, f->x);
-    WIDE_SUMS_OF(gates)(both[1] + at, bias_hh + 16 * at, w_hh + 64 * (uint64_t)at * f->h.quads, f->h);
+    WIDE_SUMS_OF(gates)(x + at, bias_ih + 16 * at, w_ih + 64 * (uint64_t)at * f->x.quads, f->x);
+    WIDE_SUMS_OF(gates)(h + at, bias_hh + 16 * at, w_hh + 64 * (uint64_t)at * f->h.quads, f->h);
   }
-  UNROLL for (int i = 0; i < gates * most; i++) given[i] = both[0][i], kept[i] = both[1][i];
+  UNROLL for (int i = 0; FAST_ROWS && i < gates * most; i++) given[i] = x[i], kept[i] = h[i];
 }
 
-/* All panels; back and forth from step to step, as what was read last is still near. */
-INLINE void all_panels(const frame *f, const int kind, const int gates) {
-  const uint32_t most = PANELS(gates), all = f->c->panels, groups = (all + most - 1) / most;
+/* All panels of `frames` streams, which share a panel's weights while they are near. Back and forth from step to step: what
+ * was read last is near too. */
+INLINE void all_panels(const frame *streams, uint32_t frames, const int kind, const int gates) {
+  const uint32_t most = PANELS(gates), all = streams->c->panels, groups = (all + most - 1) / most;
   for (uint32_t k = 0; k < groups; k++) {
-    const uint32_t first = most * (f->c->turn & 1 ? groups - 1 - k : k);
+    const uint32_t first = most * (streams->c->turn & 1 ? groups - 1 - k : k);
     const uint32_t count = most == 1 || all - first >= most ? most : all - first;
-    sums given[8], kept[8];
-    gate_sums(f, given, kept, first, gates, (int)most, count);
-    ROLLED for (uint32_t i = 0; i < count; i++)
-      gates_of(f, given + (uint32_t)gates * i, kept + (uint32_t)gates * i, first + i, kind);
+    for (const frame *f = streams; f < streams + frames; f++) {
+      sums given[8], kept[8];
+      gate_sums(f, given, kept, first, gates, (int)most, count);
+      for (uint32_t i = 0; i < (most == 1 ? 1 : any(count)); i++)
+        gates_of(f, given + (uint32_t)gates * i, kept + (uint32_t)gates * i, first + i, kind);
+    }
   }
 }
 
 INLINE void store_x(int8_t *to, w16 v) {
   store8(to, v);
-  for (int i = 0; X_OFFSET && i < 16; i++) to[i] = (int8_t)(to[i] ^ -128);
+  if (X_OFFSET) offset_bytes(to, to);
 }
 
 /* 16 units of a state in units of 2^-15, from one of the two forms that states have. */
@@ -254,30 +249,30 @@ INLINE w16 state_block(const int32_t *h32, const int16_t *h16, uint32_t first) {
   return word(h);
 }
 
-/* As int16: its high and low parts. */
-APART void split_state(int8_t *high, int8_t *low, const int32_t *h32, const int16_t *h16, uint32_t count, int shift) {
+/* As int16: its high parts, and behind them its low ones. */
+APART const int8_t *split_state(int8_t *high, const int32_t *h32, const int16_t *h16, uint32_t count, int shift) {
+  int8_t *low = high + count;
   for (uint32_t i = 0; i < count; i += 16) {
     w16 h = narrow(state_block(h32, h16, i), shift, 1), part = h;
     EACH_W(k) part.v[k] = (h.v[k] + 64) >> 7;
     EACH_W(k) h.v[k] -= part.v[k] << 7;
     store_x(high + i, part), store_x(low + i, h);
   }
+  return low;
 }
 
 /* The state as the product takes it. */
 INLINE operand narrowed(const qcell *c, const int32_t *h32, const int16_t *h16) {
   const uint32_t padded = padded16(c->out);
-  const int shift = c->h_shift;
-  int8_t *high = c->h_room, *low = high + padded;
-  if (!c->h_wide) {
-    for (uint32_t i = 0; i < padded; i += 16) store_x(high + i, narrow(state_block(h32, h16, i), shift, 0));
-    return (operand){high, (const int8_t *)0, padded / 4};
-  }
-  split_state(high, low, h32, h16, padded, shift);
-  return (operand){high, low, padded / 4};
+  operand h = {c->h_room, (const int8_t *)0, padded / 4};
+  if (c->h_wide)
+    h.low = split_state(c->h_room, h32, h16, padded, c->h_shift);
+  else
+    for (uint32_t i = 0; i < padded; i += 16) store_x(c->h_room + i, narrow(state_block(h32, h16, i), c->h_shift, 0));
+  return h;
 }
 
-INLINE void project(const frame *f) {
+APART void project(const frame *f) {
   const qcell *c = f->c;
   const operand made = prepared(c->made_room, c->made, 1, c->hidden);
   for (uint32_t first = 0; first < c->out; first += 16) {
@@ -289,51 +284,31 @@ INLINE void project(const frame *f) {
   }
 }
 
-/* Sequence `row` of a batch at row `t` of x and y, which are `[frames * batch, …]`. */
-INLINE frame frame_of(const ernn_node *node, const qcell *c, uint64_t t, uint32_t row, int32_t *state32,
-                      int16_t *state16) {
-  const int last = row + 1 == c->batch; /* behind the last row there is room */
-  int32_t *h32 = state32 ? state32 + (uint64_t)row * c->hidden : state32;
-  int16_t *h16 = state16 ? state16 + (uint64_t)row * c->out : state16;
-  return (frame){.c = c,
-                 .x = prepared(c->x_room, (const uint8_t *)node->in[0] + t * c->in * c->x_bytes, c->x_bytes, c->in),
-                 .h = narrowed(c, h16 ? (const int32_t *)0 : h32, h16),
-                 .y = node->out[0],
-                 .y_at = t * c->out,
-                 .state32 = h32,
-                 .state16 = h16,
-                 .room32 = last ? UINT32_MAX : c->hidden,
-                 .room16 = last ? UINT32_MAX : c->out};
+/* x and h as the products take them. */
+GATE void narrow_both(frame *f, const int kind) {
+  const qcell *c = f->c;
+  f->x = prepared(c->x_room, f->given, c->x_bytes, c->in);
+  f->h = kind == CELL_GRU ? narrowed(c, f->state32, (const int16_t *)0) : narrowed(c, (const int32_t *)0, f->state16);
 }
 
-/* Frame after frame; a division by the batch would cost more than a small layer's gates. */
-#define EACH_ROW(c)                                                                                                    \
-  for (uint64_t t = 0, all = (uint64_t)(c)->frames * (c)->batch; t < all;)                                             \
-    for (uint32_t row = 0; row < (c)->batch; row++, t++)
+INLINE void run_cell(ernn_node *node, const int kind, const int gates) {
+  frame streams[JOINED];
+  const uint32_t count = ernn_begin_frames(streams, node, kind);
+  const qcell *c = node->own;
+  for (uint64_t left = (uint64_t)c->frames * c->batch; left; left--) {
+    for (uint32_t s = 0; s < count; s++) narrow_both(streams + s, kind);
+    all_panels(streams, count, kind, gates);
+    for (uint32_t s = 0; kind == CELL_LSTM && c->w_hr && s < count; s++) project(streams + s);
+    for (uint32_t s = 0; left > 1 && s < count; s++) ernn_next_frame(streams + s);
+  }
+  for (uint32_t s = 0; s < count; s++) streams[s].c->turn++;
+}
 
 static void init_qgru(ernn_node *node) { ernn_init_qcell(node, 3, 2, X_OFFSET); }
-
-static void run_qgru(ernn_node *node) {
-  qcell *c = node->own;
-  int32_t *h = ernn_state_of(node->in[1], node->out[1], c->spare, node->in[8], 2 * (uint64_t)c->batch * c->hidden);
-  EACH_ROW(c) {
-    const frame f = frame_of(node, c, t, row, h, (int16_t *)0);
-    all_panels(&f, CELL_GRU, 3);
-  }
-  c->turn++;
-}
+static void run_qgru(ernn_node *node) { run_cell(node, CELL_GRU, 3); }
 
 static void init_qrnn(ernn_node *node) { ernn_init_qcell(node, 1, 2, X_OFFSET); }
-
-static void run_qrnn(ernn_node *node) {
-  qcell *c = node->own;
-  int16_t *h = ernn_state_of(node->in[1], node->out[1], c->spare, node->in[8], (uint64_t)c->batch * c->hidden);
-  EACH_ROW(c) {
-    const frame f = frame_of(node, c, t, row, (int32_t *)0, h);
-    all_panels(&f, CELL_RNN, 1);
-  }
-  c->turn++;
-}
+static void run_qrnn(ernn_node *node) { run_cell(node, CELL_RNN, 1); }
 
 static void init_qlstm(ernn_node *node) {
   ernn_init_qcell(node, 4, 3, X_OFFSET);
@@ -343,15 +318,4 @@ static void init_qlstm(ernn_node *node) {
   if (c->w_hr) ernn_offset_biases(c->bias_hr, c->bias_hr, c->w_hr, padded16(c->out), 1, padded16(c->hidden), 0, X_OFFSET);
 }
 
-static void run_qlstm(ernn_node *node) {
-  qcell *c = node->own;
-  const uint8_t *active = node->in[11];
-  int16_t *h = ernn_state_of(node->in[1], node->out[1], c->spare, active, (uint64_t)c->batch * c->out);
-  int32_t *cell = ernn_state_of(node->in[2], node->out[2], c->spare_cell, active, 2 * (uint64_t)c->batch * c->hidden);
-  EACH_ROW(c) {
-    const frame f = frame_of(node, c, t, row, cell, h);
-    all_panels(&f, CELL_LSTM, 4);
-    if (c->w_hr) project(&f);
-  }
-  c->turn++;
-}
+static void run_qlstm(ernn_node *node) { run_cell(node, CELL_LSTM, 4); }

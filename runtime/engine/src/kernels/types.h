@@ -21,11 +21,16 @@ typedef struct {
 
 #if defined(__clang__) || defined(PLAIN_C)
 #define UNROLL
-#define ROLLED
 #else
 #define UNROLL _Pragma("GCC unroll 16")
-#define ROLLED _Pragma("GCC unroll 1")
 #endif
+
+/* The same number, of which the compiler knows nothing: it would write a loop's body once for each count that it can tell. */
+INLINE uint32_t any(uint32_t count) {
+  __asm__("" : "+r"(count));
+  return count;
+}
+
 #define EACH_W(i) UNROLL for (int i = 0; i < 32 / RW; i++)
 #define EACH_D(i) UNROLL for (int i = 0; i < 64 / RD; i++)
 #ifndef GATE

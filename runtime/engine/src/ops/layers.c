@@ -22,14 +22,14 @@ void ernn_offset_biases(int32_t *to, const int32_t *bias, const int8_t *w, uint3
   }
 }
 
-operand ernn_split(int8_t *room, const int16_t *v, uint32_t quads, int32_t flip) {
-  int8_t *low = room + 4 * quads;
-  for (uint32_t i = 0; i < 4 * quads; i++) {
-    const int32_t high = (v[i] + 64) >> 7;
-    room[i] = (int8_t)(high ^ flip);
-    low[i] = (int8_t)((v[i] - high * 128) ^ flip);
+const int8_t *ernn_split(int8_t *high, const int16_t *v, uint32_t count, int32_t flip) {
+  int8_t *low = high + count;
+  for (uint32_t i = 0; i < count; i++) {
+    const int32_t part = (v[i] + 64) >> 7;
+    high[i] = (int8_t)(part ^ flip);
+    low[i] = (int8_t)((v[i] - part * 128) ^ flip);
   }
-  return (operand){room, low, quads};
+  return low;
 }
 
 /* The state of this step: copied to the result, or to a spare room where `active` says that the old one is held. */
@@ -63,4 +63,28 @@ void ernn_init_qcell(ernn_node *node, uint32_t gates, uint32_t first, int32_t of
   const uint32_t rows = gates * 16 * c->panels;
   ernn_offset_biases(c->bias_ih, node->in[first + 2], c->w_ih, rows, gates, padded16(a->in), c->x_bytes == 2, offset);
   ernn_offset_biases(c->bias_hh, node->in[first + 3], c->w_hh, rows, gates, padded16(a->out), a->h_wide != 0, offset);
+}
+
+uint32_t ernn_begin_frames(frame *streams, ernn_node *node, int kind) {
+  frame *f = streams;
+  for (; node; node = node->next, f++) {
+    qcell *c = node->own;
+    const uint64_t batch = c->batch;
+    const uint8_t *active = node->in[kind == CELL_LSTM ? 11 : 8];
+    void *h = ernn_state_of(node->in[1], node->out[1], c->spare, active, batch * c->out * (kind == CELL_GRU ? 2 : 1));
+    f->c = c, f->given = node->in[0], f->y = node->out[0], f->y_at = 0, f->behind = c->batch - 1;
+    f->state16 = kind == CELL_GRU ? (void *)0 : h;
+    f->state32 = kind == CELL_GRU ? h : (void *)0;
+    if (kind == CELL_LSTM) f->state32 = ernn_state_of(node->in[2], node->out[2], c->spare_cell, active, 2 * batch * c->hidden);
+  }
+  return (uint32_t)(f - streams);
+}
+
+void ernn_next_frame(frame *f) {
+  const qcell *c = f->c;
+  const int64_t rows = f->behind ? 1 : 1 - (int64_t)c->batch;
+  f->given += (uint64_t)c->in * c->x_bytes, f->y_at += c->out;
+  if (f->state16) f->state16 += rows * c->out;
+  if (f->state32) f->state32 += rows * c->hidden;
+  f->behind = f->behind ? f->behind - 1 : c->batch - 1;
 }

@@ -15,9 +15,13 @@ void ernn_copy_words(int32_t *to, const int32_t *from, uint32_t count);
 void ernn_copy_halves(int16_t *to, const int16_t *from, uint32_t count);
 void ernn_offset_biases(int32_t *to, const int32_t *bias, const int8_t *w, uint32_t rows, uint32_t gates, uint32_t width,
                         int is_wide, int32_t offset);
-operand ernn_split(int8_t *room, const int16_t *v, uint32_t quads, int32_t flip);
+/* int16 as 128 high + low, each flipped where the product wants it so; the low ones lie behind the high ones. */
+const int8_t *ernn_split(int8_t *high, const int16_t *v, uint32_t count, int32_t flip);
 void *ernn_state_of(const void *old, void *result, void *spare, const uint8_t *active, uint64_t halves);
 void ernn_init_qcell(ernn_node *node, uint32_t gates, uint32_t first, int32_t offset);
+/* The first frames of a node and of those that are joined to it; how many these are. Then the next one of each. */
+uint32_t ernn_begin_frames(frame *streams, ernn_node *node, int kind);
+void ernn_next_frame(frame *f);
 
 /* The smallest size of those numbers that are not zero; a large number where there is none. */
 float ernn_smallest(const float *x, uint64_t count);
