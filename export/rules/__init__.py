@@ -38,6 +38,7 @@ FAMILIES = (
 
 _RULES: dict[str, Rule] = {}
 _COMPLEX: set[str] = set()
+_ATTENTION: dict[str, Rule] = {}
 
 
 def rule(*names: str, complex: bool = False) -> Callable[[F], F]:
@@ -53,6 +54,25 @@ def rule(*names: str, complex: bool = False) -> Callable[[F], F]:
         return function
 
     return register
+
+
+def attention_rule(*names: str) -> Callable[[F], F]:
+    """Register what these operations are where frames attend to frames: on `Scores` and `TimeWeights`.
+
+    Such a rule also gets what depends on the length alone, masks among it, as it is.
+    """
+
+    def register(function: F) -> F:
+        _ATTENTION.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def find_attention_rule(name: str) -> Rule | None:
+    """What an operation is where frames attend to frames, by its `aten` name."""
+    _all()
+    return _ATTENTION.get(name)
 
 
 def find_rule(name: str) -> Rule | None:
