@@ -113,9 +113,10 @@ def _one_way(layer: nn.RNNBase, suffix: str, x: Tensor, state: list[Tensor]) -> 
 def limited_attention(module: nn.Module, layers: Mapping[str, tuple[int, int]]) -> Iterator[None]:
     """Within the `with`, attention over time in `module` sees a band of frames.
 
-    `layers` gives (frames, ahead) for the path of each module whose own forward attends, "" for `module` itself: frame t
-    attends to frames t - frames + 1 to t + ahead, as far as its own mask allows. That is what every softmax over the last
-    axis of a square of scores is held to there. An export with `attention_window` is proved against this; it trains, too.
+    `layers` gives (frames, ahead) for the path of each module whose own forward attends, "" for `module` itself: frame
+    t attends to frames t - frames + 1 to t + ahead, as far as its own mask allows. Every softmax there over the last
+    axis of a square of scores is held to that. An export with `attention_window` is proved against this; it trains,
+    too.
     """
     if not layers:
         yield

@@ -20,6 +20,7 @@ from edgernn.export.lengths import LengthDependent
 from edgernn.export.modes import Lookahead, Reach
 from edgernn.export.nodes import bidirectional_over, module_path, op_name
 from edgernn.export.rules import find_attention_rule, find_rule, knows_complex
+from edgernn.export.rules.positions import WAVES, turning
 from edgernn.export.symbols import (
     Const,
     FinalState,
@@ -59,6 +60,7 @@ class Translator(TimeAccount):
         self.looked: dict[str, tuple[int, int]] = {}  # layer's path → its frames of the future and of a block
         self.windowed: dict[str, tuple[int, int]] = {}  # path → frames that attention there was limited to
         self.by_length = LengthDependent(captured)
+        self.turned: dict[fx.Node, tuple[str, str]] = {}  # an angle of positions → its cosine and sine
         self._made: dict[fx.Node, Any] = {}  # of what depends on the length alone, what became operations
         self.env: dict[fx.Node, Any] = {}
         self.within = ""  # path of the custom cell whose body is being translated
@@ -138,9 +140,11 @@ class Translator(TimeAccount):
         return _map(item, lambda leaf: self._make(leaf) if isinstance(leaf, LengthOnly) else leaf)
 
     def _make(self, symbol: LengthOnly) -> Any:
-        if symbol.node not in self._made:
-            self._made[symbol.node] = self._apply(symbol.node, *self.made((symbol.arguments, symbol.keywords)))
-        return self._made[symbol.node]
+        node = symbol.node
+        if node not in self._made:
+            made = turning(self, node) if op_name(node) in WAVES else None
+            self._made[node] = made or self._apply(node, *self.made((symbol.arguments, symbol.keywords)))
+        return self._made[node]
 
     def _apply(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         """What an operation's rule makes of its arguments."""

@@ -15,7 +15,7 @@ from edgernn.export.builder import Builder
 from edgernn.export.capture import Captured
 from edgernn.export.modes import Reach
 from edgernn.export.streaming import Translator, hop_of
-from edgernn.export.symbols import Const, FinalState, StateInput, Timed
+from edgernn.export.symbols import Const, FinalState, Scores, StateInput, Timed, TimeWeights
 from edgernn.program import Array, Program
 from edgernn.spec import InputSpec, OutputSpec, StreamSpec
 
@@ -140,9 +140,12 @@ def _results(t: Translator, captured: Captured) -> tuple[dict[str, Timed], list[
     results: dict[str, Timed] = {}
     places = []
     for place, (name, node) in enumerate(captured.outputs):
-        symbol = t.env[node]
+        symbol = t.made(t.env[node])
         if isinstance(symbol, FinalState):
             continue
+        if isinstance(symbol, (Scores, TimeWeights)):
+            place = f"output `{name}`"
+            raise UnsupportedError("is the weights of an attention", place=place, hint="return what they weigh")
         if not isinstance(symbol, Timed):
             raise UnsupportedError("does not depend on the input", place=f"output `{name}`", hint="return it elsewhere")
         if symbol.complex:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx
 
@@ -21,6 +20,7 @@ from edgernn.errors import UnsupportedError
 from edgernn.export.band import ByDistance, by_distance
 from edgernn.export.nodes import module_path
 from edgernn.export.rules import attention_rule, find_rule, rule
+from edgernn.export.rules.attention_pool import by_product
 from edgernn.export.rules.layout import IN_WINDOWS
 from edgernn.export.symbols import Const, LengthOnly, Scores, Term, Timed, TimeWeights
 from edgernn.program import Op, Timing
@@ -30,13 +30,11 @@ if TYPE_CHECKING:
 
 LIMIT = "`--attention-window N` has each frame attend to the newest N frames"
 AHEAD = (
-    f"a causal mask (`is_causal=True`), or one that is a band of frames (`i - j < N`); {LIMIT}, `N/AHEAD` to AHEAD frames"
-    f" of the future too; {IN_WINDOWS}"
+    f"a causal mask (`is_causal=True`), or one that is a band of frames (`i - j < N`); {LIMIT}, `N/AHEAD`"
+    f" to AHEAD frames of the future too; {IN_WINDOWS}"
 )
 BEHIND = f"a mask that is a band of fewer frames than the example has (`i - j < N`); {LIMIT}; {IN_WINDOWS}"
-KINDS = (
-    "scores may be scaled, biased and masked by what depends on the distance of frames, then softmax over the last axis"
-)
+KINDS = "scores may be scaled, and biased or masked by the distance of two frames; then comes softmax, `dim=-1`"
 _BELOW = -1e9  # in the place of minus infinity
 
 
@@ -46,7 +44,7 @@ def products(t: Translator, node: fx.Node, a: Any, b: Any) -> Any:
     if isinstance(a, Scores) and isinstance(b, Timed):
         return _attended(t, node, a, b)
     if isinstance(a, TimeWeights) and isinstance(b, Timed):
-        return _pooled_by_product(t, node, a, b)
+        return by_product(t, node, a, b)
     if isinstance(a, Timed) and isinstance(b, Timed):
         return scores_of(t, node, a, _swapped(t, node, b))
     raise UnsupportedError("multiplies a value of every two frames", hint=KINDS)
@@ -154,19 +152,15 @@ def weights(t: Translator, node: fx.Node, x: Scores, dim: int, dtype: Any = None
     return replace(x, normalised=True)
 
 
-@attention_rule(
-    "dropout.default", "contiguous.default", "clone.default", "alias.default", "to.dtype", "type_as.default"
-)
-@attention_rule("detach.default")
+@attention_rule("dropout.default", "contiguous.default", "clone.default", "alias.default", "detach.default")
+@attention_rule("to.dtype", "type_as.default")
 def same(t: Translator, node: fx.Node, x: Scores | TimeWeights, *_: Any, **__: Any) -> Scores | TimeWeights:
     """x."""
     return x
 
 
-@attention_rule(
-    "view.default", "reshape.default", "unsqueeze.default", "squeeze.dim", "transpose.int", "permute.default"
-)
-@attention_rule("squeeze.default", "_unsafe_view.default", "mT.default")
+@attention_rule("view.default", "reshape.default", "_unsafe_view.default", "unsqueeze.default", "squeeze.dim")
+@attention_rule("squeeze.default", "transpose.int", "permute.default", "mT.default")
 def shaped(t: Translator, node: fx.Node, x: Scores | TimeWeights, *arguments: Any) -> Any:
     """Heads in other axes; the weights of a softmax over time as what they are made of."""
     if isinstance(x, TimeWeights):
@@ -379,10 +373,6 @@ class _Band:
         zeros = t.add(ops.Fill, t.name(self.node, "true.frames"), item.timing, **fields)
         window = self._window(replace(item, value=zeros), _BELOW, "true")
         return self._reshaped(window, (1, 1, 1, self.rows))
-
-
-def _pooled_by_product(t: Translator, node: fx.Node, x: TimeWeights, values: Timed) -> Timed:
-    raise UnsupportedError("normalises over all frames of the sequence", hint=IN_WINDOWS)
 
 
 @rule("scaled_dot_product_attention.default")

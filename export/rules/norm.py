@@ -11,7 +11,7 @@ from edgernn import ops
 from edgernn.errors import UnsupportedError
 from edgernn.export.rules import rule
 from edgernn.export.rules.layout import IN_WINDOWS
-from edgernn.export.symbols import Const, Timed
+from edgernn.export.symbols import Const, Timed, TimeWeights
 
 if TYPE_CHECKING:
     from edgernn.export.streaming import Translator
@@ -154,11 +154,13 @@ def vector_norm(
 
 
 @rule("softmax.int", "log_softmax.int")
-def softmax(t: Translator, node: fx.Node, x: Timed, dim: int, dtype: Any = None) -> Timed:
-    """Over a feature axis."""
+def softmax(t: Translator, node: fx.Node, x: Timed, dim: int, dtype: Any = None) -> Timed | TimeWeights:
+    """Over a feature axis; over time, the weights of a pooling."""
     x = t.settle(x)
     axis = x.dim(dim)
+    log = str(node.target).startswith("aten.log_softmax")
+    if axis == 0 and not log and x.axis is not None:
+        return TimeWeights(x)
     if axis == 0:
         raise UnsupportedError(WHOLE, hint=f"take the softmax over features, `dim=-1`; {IN_WINDOWS}")
-    log = str(node.target).startswith("aten.log_softmax")
     return t.result(node, t.add(ops.Softmax, t.name(node), x.timing, x=x.value, axis=axis, log=log), x)
