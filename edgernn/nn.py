@@ -137,11 +137,11 @@ def limited_attention(module: nn.Module, layers: Mapping[str, tuple[int, int]]) 
             handle.remove()
 
 
-class _Band(TorchDispatchMode):
+class _Band(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Puts minus infinity into scores outside the band, in front of their softmax."""
 
     def __init__(self, layers: Mapping[str, tuple[int, int]]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._layers, self._inside = layers, [""]
 
     def enter(self, path: str, *_: Any) -> None:

@@ -127,9 +127,11 @@ class Translator(TimeAccount):
         args, kwargs = self.resolve(node.args), self.resolve(dict(node.kwargs))
         if node in self.by_length.nodes:
             return LengthOnly(node, args, kwargs)
-        rule = find_attention_rule(op_name(node))
-        if rule is not None and self._attends(node, args):
+        rule = find_attention_rule(op_name(node)) if self._attends(node, args) else None
+        if rule is not None:
             try:
+                if out_of_place(op_name(node)) is not None:
+                    refuse_shared(node)
                 return rule(self, node, *args, **kwargs)
             except ExportError as error:
                 raise _placed(error, node) from error

@@ -491,6 +491,8 @@ SPELLINGS = (
     Family("spellings: constants", lambda: Lambda(spellings.constants), frames),
     Family("spellings: products", lambda: Lambda(spellings.products, out=nn.Linear(FEATURES, FEATURES)), frames),
     Family("spellings: deviations", lambda: Lambda(spellings.deviations), frames),
+    Family("spellings: attention", lambda: Lambda(spellings.attention), frames, delay=1),
+    Family("spellings: pooling", lambda: Lambda(spellings.pooling), frames),
     Family("spellings: complex values", lambda: Lambda(spellings.complex_values), frames),
 )
 ALL = (*FAMILIES, *MODES, *SPELLINGS)

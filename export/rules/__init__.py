@@ -91,6 +91,12 @@ def rule_names() -> tuple[str, ...]:
     return tuple(sorted(_all()))
 
 
+def attention_rule_names() -> tuple[str, ...]:
+    """Every operation that has a rule where frames attend to frames."""
+    _all()
+    return tuple(sorted(_ATTENTION))
+
+
 @cache
 def _all() -> dict[str, Rule]:
     for family in FAMILIES:

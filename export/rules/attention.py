@@ -99,8 +99,7 @@ def _dtype(item: LengthOnly | Const) -> torch.dtype:
     return item.node.meta["val"].dtype if isinstance(item, LengthOnly) else item.tensor.dtype  # type: ignore[no-any-return]
 
 
-@attention_rule("add.Tensor", "sub.Tensor", "mul.Tensor", "div.Tensor", "mul.Scalar", "div.Scalar", "add_.Tensor")
-@attention_rule("mul_.Tensor", "div_.Tensor", "sub_.Tensor")
+@attention_rule("add.Tensor", "sub.Tensor", "mul.Tensor", "div.Tensor", "add_.Tensor", "mul_.Tensor", "div_.Tensor")
 def with_operand(t: Translator, node: fx.Node, a: Any, b: Any, alpha: float = 1) -> Any:
     """Scores scaled or biased; or values times the weights of a softmax over time."""
     kind = str(node.target).split(".")[1].rstrip("_")
@@ -152,15 +151,14 @@ def weights(t: Translator, node: fx.Node, x: Scores, dim: int, dtype: Any = None
     return replace(x, normalised=True)
 
 
-@attention_rule("dropout.default", "contiguous.default", "clone.default", "alias.default", "detach.default")
-@attention_rule("to.dtype", "type_as.default")
+@attention_rule("dropout.default", "contiguous.default", "clone.default")
 def same(t: Translator, node: fx.Node, x: Scores | TimeWeights, *_: Any, **__: Any) -> Scores | TimeWeights:
     """x."""
     return x
 
 
-@attention_rule("view.default", "reshape.default", "_unsafe_view.default", "unsqueeze.default", "squeeze.dim")
-@attention_rule("squeeze.default", "transpose.int", "permute.default", "mT.default")
+@attention_rule("view.default", "reshape.default", "unsqueeze.default", "squeeze.dim")
+@attention_rule("transpose.int", "permute.default", "mT.default")
 def shaped(t: Translator, node: fx.Node, x: Scores | TimeWeights, *arguments: Any) -> Any:
     """Heads in other axes; the weights of a softmax over time as what they are made of."""
     if isinstance(x, TimeWeights):

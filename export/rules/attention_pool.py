@@ -17,6 +17,7 @@ from torch import fx
 
 from edgernn import ops
 from edgernn.errors import UnsupportedError
+from edgernn.export.nodes import op_name
 from edgernn.export.rules import attention_rule
 from edgernn.export.rules.layout import IN_WINDOWS, reshape_value
 from edgernn.export.rules.operands import broadcast
@@ -27,11 +28,12 @@ from edgernn.program import LOWEST, Timing
 if TYPE_CHECKING:
     from edgernn.export.streaming import Translator
 
+_WEIGHS = ("mul", "matmul", "bmm")
+_PASSES = ("dropout", "contiguous", "clone", "view", "reshape", "unsqueeze", "squeeze", "transpose", "permute", "mT")
 
-@attention_rule("sum.dim_IntList", "sum.default")
-def summed(
-    t: Translator, node: fx.Node, x: TimeWeights, dims: Sequence[int] | None = None, *_: Any, **__: Any
-) -> Timed:
+
+@attention_rule("sum.dim_IntList")
+def summed(t: Translator, node: fx.Node, x: TimeWeights, dims: Sequence[int], *_: Any) -> Timed:
     """Weighted values over time."""
     if not isinstance(x, TimeWeights) or x.values is None:
         raise UnsupportedError("sums the weights of an attention up", hint="multiply frames by them first")
@@ -61,6 +63,14 @@ def by_product(t: Translator, node: fx.Node, weights: TimeWeights, x: Timed) -> 
         for item, shape in ((score, column), (x, row))
     )
     return pooled(t, node, score, x)
+
+
+def pools(node: fx.Node) -> bool:
+    """Whether a softmax over time does nothing but weigh frames."""
+    names = [op_name(user).split(".")[0] for user in node.users]
+    return bool(names) and all(
+        name in _WEIGHS or (name in _PASSES and pools(user)) for name, user in zip(names, node.users, strict=True)
+    )
 
 
 def pooled(t: Translator, node: fx.Node, score: Timed, x: Timed) -> Timed:

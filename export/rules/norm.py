@@ -10,6 +10,7 @@ from torch import fx
 from edgernn import ops
 from edgernn.errors import UnsupportedError
 from edgernn.export.rules import rule
+from edgernn.export.rules.attention_pool import pools
 from edgernn.export.rules.layout import IN_WINDOWS
 from edgernn.export.symbols import Const, Timed, TimeWeights
 
@@ -159,7 +160,7 @@ def softmax(t: Translator, node: fx.Node, x: Timed, dim: int, dtype: Any = None)
     x = t.settle(x)
     axis = x.dim(dim)
     log = str(node.target).startswith("aten.log_softmax")
-    if axis == 0 and not log and x.axis is not None:
+    if axis == 0 and not log and pools(node):
         return TimeWeights(x)
     if axis == 0:
         raise UnsupportedError(WHOLE, hint=f"take the softmax over features, `dim=-1`; {IN_WINDOWS}")
