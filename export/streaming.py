@@ -152,13 +152,13 @@ class Translator(TimeAccount):
         """What an operation's rule makes of its arguments."""
         symbols = [item for item in _flatten((args, kwargs)) if isinstance(item, (Timed, Const, FinalState))]
         timed = any(isinstance(item, (Timed, FinalState)) for item in symbols)
-        if _has(ATTENTION, (args, kwargs)):
-            raise UnsupportedError("reads the weights of an attention", place=_place(node), hint=WEIGHTS_HINT)
         name = op_name(node)
         if name.startswith("_assert"):
             return None
         functional = None if find_rule(name) else out_of_place(name)
         self._refuse_square(node)
+        if _has(ATTENTION, (args, kwargs)):
+            raise UnsupportedError("reads the weights of an attention", place=_place(node), hint=WEIGHTS_HINT)
         try:
             if functional is not None:
                 refuse_shared(node)
