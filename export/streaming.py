@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -129,12 +130,10 @@ class Translator(TimeAccount):
             return LengthOnly(node, args, kwargs)
         rule = find_attention_rule(op_name(node)) if self._attends(node, args) else None
         if rule is not None:
-            try:
+            with _faults_of(node):
                 if out_of_place(op_name(node)) is not None:
                     refuse_shared(node)
                 return rule(self, node, *args, **kwargs)
-            except ExportError as error:
-                raise _placed(error, node) from error
         return self._apply(node, *self.made((args, kwargs)))
 
     def made(self, item: Any) -> Any:
@@ -159,7 +158,7 @@ class Translator(TimeAccount):
         self._refuse_square(node)
         if _has(ATTENTION, (args, kwargs)):
             raise UnsupportedError("reads the weights of an attention", place=_place(node), hint=WEIGHTS_HINT)
-        try:
+        with _faults_of(node):
             if functional is not None:
                 refuse_shared(node)
                 name = functional
@@ -177,12 +176,6 @@ class Translator(TimeAccount):
             if name not in SEES_STATES:
                 args, kwargs = _map((args, kwargs), lambda x: self.stacked(x) if isinstance(x, FinalState) else x)
             return rule(self, node, *args, **kwargs)
-        except ExportError as error:
-            raise _placed(error, node) from error
-        except (AttributeError, AssertionError, TypeError, ValueError) as error:
-            raise UnsupportedError(
-                f"its rule does not know this use of it ({error})", place=_place(node), hint=FAULT
-            ) from error
 
     def _length_dependent(self, node: fx.Node) -> bool:
         if node.name not in self.captured.second or node.graph is not self.captured.graphs[0]:
@@ -343,9 +336,18 @@ def _place(node: fx.Node) -> str:
     return f"`{module_path(node) or 'forward'}`, `{op_name(node).split('.')[0]}`"
 
 
-def _placed(error: ExportError, node: fx.Node) -> ExportError:
-    """The error, with the node's place where it has none."""
-    return error if error.place else type(error)(error.cause, place=_place(node), hint=error.hint)
+@contextmanager
+def _faults_of(node: fx.Node) -> Iterator[None]:
+    """Errors get the node's place where they have none; what is no error of ours is a rule's fault."""
+    try:
+        yield
+    except ExportError as error:
+        if error.place:
+            raise
+        raise type(error)(error.cause, place=_place(node), hint=error.hint) from error
+    except (AttributeError, AssertionError, TypeError, ValueError) as error:
+        cause = f"its rule does not know this use of it ({error})"
+        raise UnsupportedError(cause, place=_place(node), hint=FAULT) from error
 
 
 def _has(kinds: tuple[type, ...], item: Any) -> bool:

@@ -144,8 +144,8 @@ def _results(t: Translator, captured: Captured) -> tuple[dict[str, Timed], list[
         if isinstance(symbol, FinalState):
             continue
         if isinstance(symbol, (Scores, TimeWeights)):
-            place = f"output `{name}`"
-            raise UnsupportedError("is the weights of an attention", place=place, hint="return what they weigh")
+            hint = "return what they weigh"
+            raise UnsupportedError("is the weights of an attention", place=f"output `{name}`", hint=hint)
         if not isinstance(symbol, Timed):
             raise UnsupportedError("does not depend on the input", place=f"output `{name}`", hint="return it elsewhere")
         if symbol.complex:

@@ -96,7 +96,7 @@ def attention_over_time(
 
 
 def _dtype(item: LengthOnly | Const) -> torch.dtype:
-    return item.node.meta["val"].dtype if isinstance(item, LengthOnly) else item.tensor.dtype  # type: ignore[no-any-return]
+    return item.node.meta["val"].dtype if isinstance(item, LengthOnly) else item.tensor.dtype
 
 
 @attention_rule("add.Tensor", "sub.Tensor", "mul.Tensor", "div.Tensor", "add_.Tensor", "mul_.Tensor", "div_.Tensor")
@@ -286,9 +286,12 @@ class _Band:
         """The queries, times the factors that the scores would have been multiplied by first."""
         value, terms = self.q.value, list(self.x.terms)
         factor = 1.0
-        while terms and terms[0].kind in ("mul", "div") and isinstance(terms[0].operand, (int, float)):
-            first = terms.pop(0)
-            factor = factor * first.operand if first.kind == "mul" else factor / first.operand
+        while terms and terms[0].kind in ("mul", "div"):
+            kind, operand = terms[0].kind, terms[0].operand
+            if not isinstance(operand, (int, float)):
+                break
+            factor = factor * operand if kind == "mul" else factor / operand
+            del terms[0]
         self.terms = terms
         if factor == 1.0:
             return value
@@ -316,7 +319,8 @@ class _Band:
             return self._add(ops.Unary, term.kind, x=scores, kind=term.kind)
         if isinstance(term.operand, LengthOnly):
             table = self.tables[id(term)].at(self.distances())
-            operand = self._by_head(torch.where(self._open(), table.float().clamp(min=_BELOW), 0.0), term)
+            outside = 0.0 if term.kind in ("add", "sub") else 1.0
+            operand = self._by_head(torch.where(self._open(), table.float().clamp(min=_BELOW), outside), term)
         elif isinstance(term.operand, Const):
             operand = self._by_head(term.operand.tensor.float(), term)
         else:

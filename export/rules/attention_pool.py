@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import fx
 
 from edgernn import ops
@@ -37,7 +36,7 @@ def summed(t: Translator, node: fx.Node, x: TimeWeights, dims: Sequence[int], *_
     """Weighted values over time."""
     if not isinstance(x, TimeWeights) or x.values is None:
         raise UnsupportedError("sums the weights of an attention up", hint="multiply frames by them first")
-    shape = tuple(torch.broadcast_shapes(x.x.shape, x.values.shape))
+    shape = np.broadcast_shapes(x.x.shape, x.values.shape)
     if (
         x.x.axis is None
         or dims is None
