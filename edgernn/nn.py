@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["LogMel", "Recurrent", "lookahead"]
+__all__ = ["LogMel", "Recurrent", "limited_attention", "lookahead"]
 
 
 class Recurrent(nn.Module):
@@ -105,6 +107,59 @@ def _one_way(layer: nn.RNNBase, suffix: str, x: Tensor, state: list[Tensor]) -> 
         return torch.lstm(x, state or [zeros, zeros], weights, *options)[0]
     run = {"GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}[layer.mode]
     return run(x, state[0] if state else zeros, weights, *options)[0]
+
+
+@contextmanager
+def limited_attention(module: nn.Module, layers: Mapping[str, tuple[int, int]]) -> Iterator[None]:
+    """Within the `with`, attention over time in `module` sees a band of frames.
+
+    `layers` gives (frames, ahead) for the path of each module whose own forward attends, "" for `module` itself: frame
+    t attends to frames t - frames + 1 to t + ahead, as far as its own mask allows. Every softmax there over the last
+    axis of a square of scores is held to that. An export with `attention_window` is proved against this; it trains,
+    too.
+    """
+    if not layers:
+        yield
+        return
+    band = _Band(layers)
+    handles = []
+    for path, item in module.named_modules():
+        handles.append(item.register_forward_pre_hook(partial(band.enter, path)))
+        handles.append(item.register_forward_hook(band.leave, always_call=True))
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH), band:
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for handle in handles:
+            handle.remove()
+
+
+class _Band(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Puts minus infinity into scores outside the band, in front of their softmax."""
+
+    def __init__(self, layers: Mapping[str, tuple[int, int]]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._layers, self._inside = layers, [""]
+
+    def enter(self, path: str, *_: Any) -> None:
+        self._inside.append(path)
+
+    def leave(self, *_: Any) -> None:
+        self._inside.pop()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function in (torch.ops.aten._softmax.default, torch.ops.aten._safe_softmax.default):
+            x, dim, *rest = args
+            limit = self._layers.get(self._inside[-1])
+            if limit is not None and dim % x.ndim == x.ndim - 1 and x.ndim > 1 and x.shape[-1] == x.shape[-2]:
+                index = torch.arange(x.shape[-1])
+                behind = index[:, None] - index
+                x = x.masked_fill((behind >= limit[0]) | (behind < -limit[1]), -math.inf)
+            return function(x, dim, *rest, **(kwargs or {}))
+        return function(*args, **(kwargs or {}))
 
 
 class LogMel(nn.Module):

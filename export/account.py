@@ -125,7 +125,7 @@ class TimeAccount:
         if frames == 0:
             return symbol.value
         name = self.builder.unique(f"{symbol.value}.delay")
-        window = self._history(symbol, frames, fill, name)
+        window = self.kept(symbol, frames, fill, name)
         return self.add(
             ops.Slice,
             name,
@@ -203,7 +203,7 @@ class TimeAccount:
         delay = max(0, -((stride - 1 - reach) // stride))
         phase = reach - delay * stride
         kept = max(0, span - 1 + ahead + back - phase)
-        value = self._history(symbol, kept, pad.value if not mirror else 0.0, name)
+        value = self.kept(symbol, kept, pad.value if not mirror else 0.0, name)
         if mirror:
             value = self.add(
                 ops.Reflect,
@@ -233,7 +233,8 @@ class TimeAccount:
                 hint=f"take one of a number that divides {timing.group}, or that it divides",
             ) from None
 
-    def _history(self, symbol: Timed, kept: int, fill: float, name: str) -> str:
+    def kept(self, symbol: Timed, kept: int, fill: float, name: str) -> str:
+        """A step's frames with the `kept` frames before them in front, `fill` before the first; a state of `name`."""
         if kept == 0:
             return symbol.value
         shape = self.builder.shape(symbol.value)[1:]

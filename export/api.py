@@ -20,6 +20,7 @@ from edgernn.export.translate import Label, translate
 from edgernn.export.warmup import measure_warmup
 from edgernn.export.windows import translate_windows
 from edgernn.files import draft
+from edgernn.nn import limited_attention
 from edgernn.nn import lookahead as look_ahead
 from edgernn.program import Program
 from edgernn.spec import STREAM
@@ -62,6 +63,7 @@ def export_model(
     train_length: int | None = None,
     mode: str = STREAM,
     lookahead: str | int | None = None,
+    attention_window: str | int | None = None,
     **options: Any,
 ) -> ExportResult:
     """Write `module` as a streaming model file, by its suffix, and prove that it does what the module does.
@@ -77,7 +79,9 @@ def export_model(
     `mode` is `stream`; `window:N` or `window:N/SLIDE`, where the module sees N frames as a whole and starts anew with
     each window; or `offline`, one window as long as the example. With `lookahead` (frames of the layer, `16`; with
     the size of a block, `16/4`; or a time, `320ms`), bidirectional layers run their backward half over so much of the
-    future only (`edgernn.nn.lookahead` has the definition). docs/streaming.md has more of both.
+    future only (`edgernn.nn.lookahead` has the definition). With `attention_window` (`64`; or `64/8`, with 8 frames of
+    the future where the module sees them), each frame attends to so many of the newest frames, itself one of them
+    (`edgernn.nn.limited_attention`). docs/streaming.md has more of all three.
 
     Raises `UnsupportedError` with module path, operation and remedy for what cannot stream, `ProofError` when the
     stream differs from the module, `ExportError` for anything else. No file is left then.
@@ -86,7 +90,7 @@ def export_model(
     check_path(path, options)
     with in_eval_mode(module):
         source = describe(module, one_sequence(example, time_axis), time_axis)
-        window, ahead = parse_modes(mode, lookahead, source.length, rate_hz)
+        window, reach = parse_modes(mode, lookahead, attention_window, source.length, rate_hz)
         label = Label(
             name=name or path.name.split(".")[0],
             model_version=model_version,
@@ -100,8 +104,8 @@ def export_model(
             return write_proved(
                 program, path, lambda file: (prove(windowed, file, places), program.spec.warmup), options
             )
-        program, places, looked = translate(capture(source), label, ahead)
-        with look_ahead(module, looked):
+        program, places, limited = translate(capture(source), label, reach)
+        with look_ahead(module, limited.looked), limited_attention(module, limited.windowed):
             return write_proved(
                 program, path, lambda file: (prove(source, file, places), measure_warmup(source, file)), options
             )

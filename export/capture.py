@@ -83,6 +83,7 @@ class Captured:
     graphs: tuple[fx.Graph, fx.Graph]
     roots: tuple[nn.Module, nn.Module]  # where a graph's `get_attr` nodes look
     constants: dict[str, torch.Tensor]  # placeholder name → parameter, buffer or constant
+    twin_constants: dict[str, torch.Tensor]  # of the graph at the second length
     targets: dict[str, str]  # placeholder name → name in the module's state_dict
     inputs: dict[str, int]  # placeholder name → position in the flattened example
     outputs: tuple[tuple[str, fx.Node], ...]  # name → node, in the order the module returns them
@@ -163,29 +164,26 @@ def capture(source: Source, bound: int | None = None) -> Captured:
     second = first + 2 * (bound or _stride_bound(short.graph, first))
     long = _export(source, second)
     twins = _pair(short.graph, long.graph, first, second)
-    constants, targets, inputs = {}, {}, {}
-    user = 0
-    state = {**dict(short.named_parameters()), **dict(short.named_buffers()), **short.constants}
-    for item in short.graph_signature.input_specs:
-        name = item.arg.name
-        if item.kind is InputKind.USER_INPUT:
-            inputs[name] = user
-            user += 1
-        elif item.target is not None and isinstance(state.get(item.target), torch.Tensor):
-            constants[name] = state[item.target].detach()
-            targets[name] = item.target
+    given = [item.arg.name for item in short.graph_signature.input_specs if item.kind is InputKind.USER_INPUT]
     return Captured(
         source=source,
         lengths=(first, second),
         graphs=(short.graph, long.graph),
         roots=(short.graph_module, long.graph_module),
-        constants=constants,
-        targets=targets,
-        inputs=inputs,
+        constants=_constants(short),
+        twin_constants=_constants(long),
+        targets={item.arg.name: item.target for item in short.graph_signature.input_specs if item.target is not None},
+        inputs={name: position for position, name in enumerate(given)},
         outputs=_outputs(short),
         second=twins,
         odd=_odd_shapes(source, short.graph),
     )
+
+
+def _constants(program: torch.export.ExportedProgram) -> dict[str, torch.Tensor]:
+    state = {**dict(program.named_parameters()), **dict(program.named_buffers()), **program.constants}
+    found = ((item.arg.name, state.get(item.target)) for item in program.graph_signature.input_specs if item.target)
+    return {name: tensor.detach() for name, tensor in found if isinstance(tensor, torch.Tensor)}
 
 
 def quietly(call: Callable[[], Any]) -> Any:

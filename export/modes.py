@@ -46,14 +46,50 @@ def parse_mode(text: str, length: int) -> Window | None:
     return Window(size, slide, f"window:{size}" if slide == size else f"window:{size}/{slide}")
 
 
+@dataclass(frozen=True)
+class Reach:
+    """How far a stream sees where the module would see all frames; None where nothing was said."""
+
+    lookahead: Lookahead | None = None
+    attention: AttentionWindow | None = None
+
+
 def parse_modes(
-    mode: str, lookahead: str | int | None, length: int, rate_hz: float | None
-) -> tuple[Window | None, Lookahead | None]:
-    """What `parse_mode` and `parse_lookahead` make of them. Raises `ExportError` when they do not go together."""
-    window, ahead = parse_mode(mode, length), parse_lookahead(lookahead, rate_hz)
-    if window is not None and ahead is not None:
+    mode: str,
+    lookahead: str | int | None,
+    attention_window: str | int | None,
+    length: int,
+    rate_hz: float | None,
+) -> tuple[Window | None, Reach]:
+    """What the options say. Raises `ExportError` for what is none, and when they do not go together."""
+    window = parse_mode(mode, length)
+    reach = Reach(parse_lookahead(lookahead, rate_hz), parse_attention_window(attention_window))
+    if window is not None and reach.lookahead is not None:
         raise ExportError("windows take no lookahead", hint="in a window, backward layers see all of it")
-    return window, ahead
+    if window is not None and reach.attention is not None:
+        raise ExportError("windows take no attention window", hint="in a window, attention sees all of it")
+    return window, reach
+
+
+@dataclass(frozen=True)
+class AttentionWindow:
+    """Each frame attends to the newest `frames` frames, itself one of them, and to `ahead` frames behind it."""
+
+    frames: int
+    ahead: int
+
+
+def parse_attention_window(text: str | int | None) -> AttentionWindow | None:
+    """`N` or `N/AHEAD`; None stays None. Raises `ExportError` for anything else."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d*)(?:/(\d+))?", str(text))
+    if found is None:
+        raise ExportError(
+            f"`{text}` is no attention window",
+            hint="write frames, `64` or `64/8` (and 8 frames of the future, where the module sees them)",
+        )
+    return AttentionWindow(int(found[1]), int(found[2] or 0))
 
 
 @dataclass(frozen=True)

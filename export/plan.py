@@ -13,7 +13,7 @@ from torch import fx, nn
 from edgernn.errors import ExportError
 from edgernn.export.api import in_eval_mode, one_sequence
 from edgernn.export.capture import Source, capture, describe
-from edgernn.export.modes import Lookahead, Window, parse_modes
+from edgernn.export.modes import Reach, Window, parse_modes
 from edgernn.export.nodes import module_path, op_name
 from edgernn.export.streaming import Translator, hop_of
 from edgernn.export.symbols import Shape, Timed
@@ -79,7 +79,7 @@ class Plan:
         }
 
 
-def plan_of(source: Source, window: Window | None, lookahead: Lookahead | None) -> Plan:
+def plan_of(source: Source, window: Window | None, reach: Reach) -> Plan:
     """Translate a module and say what came of each operation.
 
     Behind an operation that blocks, the others are looked at as if it had streamed, so that all that blocks is found;
@@ -91,7 +91,7 @@ def plan_of(source: Source, window: Window | None, lookahead: Lookahead | None) 
             t = window_translator(source, window, _WindowPlanner)
         else:
             captured = capture(source)
-            t = _StreamPlanner(captured, hop_of(captured, lookahead), names_of_outputs(captured), lookahead)
+            t = _StreamPlanner(captured, hop_of(captured, reach.lookahead), names_of_outputs(captured), reach)
     except ExportError as error:
         return Plan(None, (), (_blocker(error),))
     run(t)
@@ -112,6 +112,7 @@ def plan_export(
     *,
     mode: str = STREAM,
     lookahead: str | int | None = None,
+    attention_window: str | int | None = None,
     rate_hz: float | None = None,
 ) -> Plan:
     """What `export_model` would make of these arguments; no file is written, and nothing is proved.
@@ -120,8 +121,8 @@ def plan_export(
     """
     with in_eval_mode(module):
         source = describe(module, one_sequence(example, time_axis), time_axis)
-        window, ahead = parse_modes(mode, lookahead, source.length, rate_hz)
-        return plan_of(source, window, ahead)
+        window, reach = parse_modes(mode, lookahead, attention_window, source.length, rate_hz)
+        return plan_of(source, window, reach)
 
 
 class _Blocked:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,15 +17,31 @@ from edgernn.errors import ExportError, UnsupportedError
 from edgernn.export.account import TimeAccount
 from edgernn.export.capture import Captured
 from edgernn.export.in_place import out_of_place, refuse_shared
-from edgernn.export.modes import Lookahead
+from edgernn.export.lengths import LengthDependent
+from edgernn.export.modes import Lookahead, Reach
 from edgernn.export.nodes import bidirectional_over, module_path, op_name
-from edgernn.export.rules import find_rule, knows_complex
-from edgernn.export.symbols import Const, FinalState, Pad, Shape, StateInput, Symbol, Timed, frame_shape
+from edgernn.export.rules import find_attention_rule, find_rule, knows_complex
+from edgernn.export.rules.positions import WAVES, turning
+from edgernn.export.symbols import (
+    Const,
+    FinalState,
+    LengthOnly,
+    Pad,
+    Scores,
+    Shape,
+    StateInput,
+    Symbol,
+    Timed,
+    TimeWeights,
+    frame_shape,
+)
 from edgernn.program import Timing, Value
 
+WEIGHTS_HINT = "multiply frames by them and sum up over time; a stream gives no weights"
 FAULT = "this is a fault of edgernn's rule: report it with the module"
 # rules that take a layer's final state as it is; all others get it as the newest frame of its layers
 SEES_STATES = ("getitem", "select.int", "squeeze.dim", "unsqueeze.default", "view.default", "reshape.default")
+ATTENTION = (Scores, TimeWeights)  # symbols that rules of their own take
 STATEFUL = ("gru", "lstm", "rnn_relu", "rnn_tanh", "scan")  # what takes an initial state
 
 
@@ -36,12 +53,16 @@ class Translator(TimeAccount):
         captured: Captured,
         hop: int,
         reserved: frozenset[str] = frozenset(),
-        lookahead: Lookahead | None = None,
+        reach: Reach | None = None,
     ) -> None:
         super().__init__(hop, reserved)
         self.captured = captured
-        self.lookahead = lookahead
+        self.reach = reach or Reach()
         self.looked: dict[str, tuple[int, int]] = {}  # layer's path → its frames of the future and of a block
+        self.windowed: dict[str, tuple[int, int]] = {}  # path → frames that attention there was limited to
+        self.by_length = LengthDependent(captured)
+        self.turned: dict[fx.Node, tuple[str, str]] = {}  # an angle of positions → its cosine and sine
+        self._made: dict[fx.Node, Any] = {}  # of what depends on the length alone, what became operations
         self.env: dict[fx.Node, Any] = {}
         self.within = ""  # path of the custom cell whose body is being translated
         self._crowd = _nodes_per_path(captured.graphs[0])
@@ -58,8 +79,9 @@ class Translator(TimeAccount):
 
     def run(self, graph: fx.Graph, root: torch.nn.Module) -> None:
         """Translate all nodes of `graph`, whose placeholders are in `env` already; `root` holds its attributes."""
+        read = _read_nodes(graph)
         for node in graph.nodes:
-            if node.op == "call_function":
+            if node.op == "call_function" and node in read:
                 self.env[node] = self._translate(node)
                 if out_of_place(op_name(node)) is not None and isinstance(node.args[0], fx.Node):
                     self.env[node.args[0]] = self.env[node]
@@ -104,6 +126,29 @@ class Translator(TimeAccount):
 
     def _translate(self, node: fx.Node) -> Any:
         args, kwargs = self.resolve(node.args), self.resolve(dict(node.kwargs))
+        if node in self.by_length.nodes:
+            return LengthOnly(node, args, kwargs)
+        rule = find_attention_rule(op_name(node)) if self._attends(node, args) else None
+        if rule is not None:
+            with _faults_of(node):
+                if out_of_place(op_name(node)) is not None:
+                    refuse_shared(node)
+                return rule(self, node, *args, **kwargs)
+        return self._apply(node, *self.made((args, kwargs)))
+
+    def made(self, item: Any) -> Any:
+        """Symbols with operations in the place of what depends on the length alone."""
+        return _map(item, lambda leaf: self._make(leaf) if isinstance(leaf, LengthOnly) else leaf)
+
+    def _make(self, symbol: LengthOnly) -> Any:
+        node = symbol.node
+        if node not in self._made:
+            made = turning(self, node) if op_name(node) in WAVES else None
+            self._made[node] = made or self._apply(node, *self.made((symbol.arguments, symbol.keywords)))
+        return self._made[node]
+
+    def _apply(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
+        """What an operation's rule makes of its arguments."""
         symbols = [item for item in _flatten((args, kwargs)) if isinstance(item, (Timed, Const, FinalState))]
         timed = any(isinstance(item, (Timed, FinalState)) for item in symbols)
         name = op_name(node)
@@ -111,7 +156,9 @@ class Translator(TimeAccount):
             return None
         functional = None if find_rule(name) else out_of_place(name)
         self._refuse_square(node)
-        try:
+        if _has(ATTENTION, (args, kwargs)):
+            raise UnsupportedError("reads the weights of an attention", place=_place(node), hint=WEIGHTS_HINT)
+        with _faults_of(node):
             if functional is not None:
                 refuse_shared(node)
                 name = functional
@@ -129,14 +176,6 @@ class Translator(TimeAccount):
             if name not in SEES_STATES:
                 args, kwargs = _map((args, kwargs), lambda x: self.stacked(x) if isinstance(x, FinalState) else x)
             return rule(self, node, *args, **kwargs)
-        except ExportError as error:
-            if error.place:
-                raise
-            raise type(error)(error.cause, place=_place(node), hint=error.hint) from error
-        except (AttributeError, AssertionError, TypeError, ValueError) as error:
-            raise UnsupportedError(
-                f"its rule does not know this use of it ({error})", place=_place(node), hint=FAULT
-            ) from error
 
     def _length_dependent(self, node: fx.Node) -> bool:
         if node.name not in self.captured.second or node.graph is not self.captured.graphs[0]:
@@ -160,6 +199,19 @@ class Translator(TimeAccount):
             return kind(item, self.name(node)) if isinstance(item, torch.Tensor) else item
 
         return _map(value, const)
+
+    def _attends(self, node: fx.Node, args: Any) -> bool:
+        """Whether frames attend to frames in an operation."""
+        if op_name(node).startswith("scaled_dot_product_attention"):
+            return any(isinstance(item, Timed) and item.axis == len(item.shape) - 2 for item in args[:3])
+        return self._square(node) or _has(ATTENTION, args)
+
+    def _square(self, node: fx.Node) -> bool:
+        """Whether a node's result has time on two axes."""
+        if node.name not in self.captured.second or node.graph is not self.captured.graphs[0]:
+            return False
+        pairs = _pairs(self.captured.shape(node), self.captured.twin_shape(node))
+        return any(sum(a != b for a, b in zip(first, second, strict=True)) > 1 for first, second in pairs)
 
     def _refuse_square(self, node: fx.Node) -> None:
         """Refuse what has time on two axes."""
@@ -282,6 +334,34 @@ def hop_of(captured: Captured, lookahead: Lookahead | None = None) -> int:
 
 def _place(node: fx.Node) -> str:
     return f"`{module_path(node) or 'forward'}`, `{op_name(node).split('.')[0]}`"
+
+
+@contextmanager
+def _faults_of(node: fx.Node) -> Iterator[None]:
+    """Errors get the node's place where they have none; what is no error of ours is a rule's fault."""
+    try:
+        yield
+    except ExportError as error:
+        if error.place:
+            raise
+        raise type(error)(error.cause, place=_place(node), hint=error.hint) from error
+    except (AttributeError, AssertionError, TypeError, ValueError) as error:
+        cause = f"its rule does not know this use of it ({error})"
+        raise UnsupportedError(cause, place=_place(node), hint=FAULT) from error
+
+
+def _has(kinds: tuple[type, ...], item: Any) -> bool:
+    return any(isinstance(leaf, kinds) for leaf in _flatten(item))
+
+
+def _read_nodes(graph: fx.Graph) -> set[fx.Node]:
+    """The nodes that the results depend on, and those that change a value in place."""
+    read: set[fx.Node] = set()
+    for node in reversed(graph.nodes):
+        changes = node.op == "call_function" and out_of_place(op_name(node)) is not None
+        if node.op == "output" or changes or any(user in read for user in node.users):
+            read.add(node)
+    return read
 
 
 def time_axis(first: Shape, second: Shape, node: fx.Node) -> int | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from torch import fx
 
 from edgernn.program import Timing
 
@@ -98,7 +100,53 @@ class FinalState:
     layers: tuple[Timed, ...] | None
 
 
-Symbol = Timed | Const | FinalState
+@dataclass(frozen=True)
+class LengthOnly:
+    """A value that depends on the sequence's length, but not on the input: an index, a mask, positions.
+
+    It becomes operations of the step only where a value with frames meets it.
+    """
+
+    node: fx.Node
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One operation on attention scores.
+
+    `kind` is that of a `Unary` or `Binary` step operation, or `mask`: minus infinity where the operand is true.
+    """
+
+    kind: str
+    operand: LengthOnly | Const | float | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How much each frame attends to each: `q kᵀ`, and what a module does to that before it multiplies values by it.
+
+    A stream makes them where the values come, for the band of frames that the masks among `terms` leave.
+    """
+
+    q: Timed  # [..., T, features]
+    k: Timed  # [..., T, features]
+    shape: Shape  # [..., T, T], frames that attend before frames that are attended to
+    terms: tuple[Term, ...] = ()
+    causal: bool = False  # no frame attends to later ones
+    normalised: bool = False  # behind the softmax
+
+
+@dataclass(frozen=True)
+class TimeWeights:
+    """The softmax over time of a value; with `values`, these multiplied by it, to be summed up over time."""
+
+    x: Timed
+    values: Timed | None = None
+
+
+Symbol = Timed | Const | FinalState | LengthOnly | Scores | TimeWeights
 
 
 def frame_shape(shape: Shape, axis: int | None) -> Shape:

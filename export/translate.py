@@ -13,9 +13,9 @@ from edgernn.errors import ExportError, UnsupportedError
 from edgernn.export.account import LEFT
 from edgernn.export.builder import Builder
 from edgernn.export.capture import Captured
-from edgernn.export.modes import Lookahead
+from edgernn.export.modes import Reach
 from edgernn.export.streaming import Translator, hop_of
-from edgernn.export.symbols import Const, FinalState, StateInput, Timed
+from edgernn.export.symbols import Const, FinalState, Scores, StateInput, Timed, TimeWeights
 from edgernn.program import Array, Program
 from edgernn.spec import InputSpec, OutputSpec, StreamSpec
 
@@ -50,20 +50,32 @@ class Returned:
     axis: int | None
 
 
-def translate(
-    captured: Captured, label: Label, lookahead: Lookahead | None = None
-) -> tuple[Program, list[Returned], dict[str, tuple[int, int]]]:
+@dataclass(frozen=True)
+class Limited:
+    """By the path of a module, what in it sees less of a sequence than it was written for."""
+
+    looked: Mapping[str, tuple[int, int]]  # bidirectional layers: frames of the future, and of a block
+    windowed: Mapping[str, tuple[int, int]]  # attention: the newest frames, and those behind
+
+
+def translate(captured: Captured, label: Label, reach: Reach) -> tuple[Program, list[Returned], Limited]:
     """The step program of a captured module, its proof and hash still empty.
 
-    The second result says where the module returns each of its outputs, the third which layers run with lookahead.
+    The second result says where the module returns each of its outputs, the third what in it sees less than the whole.
 
     Raises `UnsupportedError` for what cannot stream, with the module's path, the operation and a remedy.
     """
-    t = Translator(captured, hop_of(captured, lookahead), names_of_outputs(captured), lookahead)
+    t = Translator(captured, hop_of(captured, reach.lookahead), names_of_outputs(captured), reach)
     run(t)
-    if lookahead is not None and not t.looked:
+    if reach.lookahead is not None and not t.looked:
         raise ExportError("has no bidirectional layer over time to look ahead with", hint="leave the lookahead out")
-    return *finish(t, label), t.looked
+    if reach.attention is not None and not t.windowed:
+        raise ExportError("has no attention over time that sees more", hint="leave the attention window out")
+    return *finish(t, label), Limited(t.looked, t.windowed)
+
+
+def _options(limits: Mapping[str, Mapping[str, tuple[int, int]]]) -> dict[str, dict[str, list[int]]]:
+    return {name: {path: list(sizes) for path, sizes in of.items()} for name, of in limits.items() if of}
 
 
 def names_of_outputs(captured: Captured) -> frozenset[str]:
@@ -108,7 +120,7 @@ def finish(t: Translator, label: Label) -> tuple[Program, list[Returned]]:
         provenance={
             "weights_sha256": weights_hash(t.builder.parameters),
             "versions": {"torch": torch.__version__},
-            "options": {"lookahead": {path: list(sizes) for path, sizes in t.looked.items()}} if t.looked else {},
+            "options": _options({"lookahead": t.looked, "attention_window": t.windowed}),
         },
     )
     return Program(spec, t.builder.values, t.builder.parameters, tuple(t.builder.ops)), places
@@ -128,9 +140,12 @@ def _results(t: Translator, captured: Captured) -> tuple[dict[str, Timed], list[
     results: dict[str, Timed] = {}
     places = []
     for place, (name, node) in enumerate(captured.outputs):
-        symbol = t.env[node]
+        symbol = t.made(t.env[node])
         if isinstance(symbol, FinalState):
             continue
+        if isinstance(symbol, (Scores, TimeWeights)):
+            hint = "return what they weigh"
+            raise UnsupportedError("is the weights of an attention", place=f"output `{name}`", hint=hint)
         if not isinstance(symbol, Timed):
             raise UnsupportedError("does not depend on the input", place=f"output `{name}`", hint="return it elsewhere")
         if symbol.complex:

@@ -29,6 +29,7 @@ def quantize_module(
     train_length: int | None = None,
     mode: str = "stream",
     lookahead: str | int | None = None,
+    attention_window: str | int | None = None,
     **options: Any,
 ) -> tuple[Proof, QuantizeResult]:
     """`export_model` and `quantize_model` in one; the float file, which the proof is of, is not kept.
@@ -52,6 +53,7 @@ def quantize_module(
             train_length=train_length,
             mode=mode,
             lookahead=lookahead,
+            attention_window=attention_window,
         )
         return exported.proof, quantize_model(exported.path, calibration, path, **options)
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import edgernn
 from edgernn.export import ExportResult, convert_model, export_model, read_program, streaming
-from edgernn.export.rules import Rule, find_rule
+from edgernn.export.rules import Rule, find_attention_rule, find_rule
 from edgernn.export.to_ernn import pack
 from edgernn.export.to_tflite import to_tflite
 from edgernn.nn import Recurrent
@@ -98,6 +98,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory, families_folder: Path) ->
         used.add(name)
         return find_rule(name)
 
+    def find_of_attention(name: str) -> Rule | None:
+        used.add(f"{name}, attention")
+        return find_attention_rule(name)
+
     def export(name: str) -> Exported:
         if name not in made:
             family = BY_NAME[name]
@@ -114,6 +118,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, families_folder: Path) ->
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streaming, "find_rule", find)
+        patch.setattr(streaming, "find_attention_rule", find_of_attention)
         yield export
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import attentive
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgernn.nn import LogMel, Recurrent, lookahead
+from edgernn.nn import LogMel, Recurrent, limited_attention, lookahead
 
 import networks
 import refused
@@ -273,6 +274,18 @@ def _lookahead(layers: dict[str, tuple[int, int]]) -> Callable[[nn.Module, Tenso
     return whole
 
 
+def _limited(layers: dict[str, tuple[int, int]]) -> Callable[[nn.Module, Tensor], object]:
+    def whole(module: nn.Module, x: Tensor) -> object:
+        with limited_attention(module, layers):
+            return module(x)
+
+    return whole
+
+
+def _attention(name: str, attend: Callable[..., Tensor], delay: int = 0) -> Family:
+    return Family(name, lambda: attentive.Attention(attend), frames, delay=delay)
+
+
 FAMILIES = (
     Family("RNN tanh", rnn(nn.RNN), frames),
     Family("RNN relu", rnn(nn.RNN, nonlinearity="relu"), frames),
@@ -415,13 +428,23 @@ FAMILIES = (
     Family("conditioned by a constant", networks.Conditioned, frames),
     Family("activations in place", networks.InPlace, frames, delay=1),
     Family("keyword net on raw audio", KeywordNet, lambda: torch.randn(1, 1600), hop=160),
+    _attention("attention to the newest frames, GRU", attentive.windowed),
+    _attention("attention with ALiBi", attentive.alibi),
+    _attention("attention with learned biases", attentive.learned, delay=1),
+    _attention("attention, grouped heads", attentive.grouped),
+    _attention("attention, rotary positions", attentive.rotary),
+    _attention("attention, rotary positions in pairs", attentive.rotary_pairs),
+    Family("MultiheadAttention that sees ahead, strided", attentive.Conformer, frames, hop=2, delay=3),
+    Family("attention pooling", attentive.Pooling, frames),
+    Family("attention pooling, three heads", attentive.HeadPooling, frames),
+    Family("attentive statistics pooling", attentive.StatisticsPooling, frames, hop=2, delay=1),
 )
 # what needs the future: in windows, or with a little of it
 MODES = (
     _windows("BiLSTM tagger in windows", refused.Tagger, 12),
     _windows("BiLSTM tagger in sliding windows", refused.Tagger, 12, 5),
     _windows("LSTM autoencoder in windows", refused.Autoencoder, 8),
-    _windows("attention pooling in sliding windows", refused.AttentionPooling, 8, 4),
+    _windows("attention pooling in sliding windows", attentive.Pooling, 8, 4),
     _windows("normalized utterances in windows with gaps", refused.Normalized, 8, 10),
     _windows("self-attention in windows", refused.Transformer, 8),
     _windows("convolutions and attention, time last, in windows", networks.WholeSequence, 8),
@@ -433,6 +456,21 @@ MODES = (
         delay=16,
         options={"lookahead": "8/2"},
         whole=_lookahead({"encoder": (8, 2)}),
+    ),
+    Family(
+        "causal transformer, attention window",
+        attentive.Encoder,
+        frames,
+        options={"attention_window": 6},
+        whole=_limited({f"layers.layers.{index}.self_attn": (6, 0) for index in range(2)}),
+    ),
+    Family(
+        "self-attention, attention window",
+        lambda: attentive.Attention(attentive.everywhere),
+        frames,
+        delay=2,
+        options={"attention_window": "6/2"},
+        whole=_limited({"": (6, 2)}),
     ),
     Family(
         "BiGRU and BiRNN behind a stride, lookahead",
@@ -453,6 +491,8 @@ SPELLINGS = (
     Family("spellings: constants", lambda: Lambda(spellings.constants), frames),
     Family("spellings: products", lambda: Lambda(spellings.products, out=nn.Linear(FEATURES, FEATURES)), frames),
     Family("spellings: deviations", lambda: Lambda(spellings.deviations), frames),
+    Family("spellings: attention", lambda: Lambda(spellings.attention), frames, delay=1),
+    Family("spellings: pooling", lambda: Lambda(spellings.pooling), frames),
     Family("spellings: complex values", lambda: Lambda(spellings.complex_values), frames),
 )
 ALL = (*FAMILIES, *MODES, *SPELLINGS)

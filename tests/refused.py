@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import attentive
 import torch
 from torch import Tensor, nn
 
@@ -91,19 +92,6 @@ class OwnCell(nn.Module):
         return self.rnn(torch.stack(rows, 1))[0]
 
 
-class AttentionPooling(nn.Module):
-    """GRU, and a softmax over time that weighs its frames."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rnn = nn.GRU(FEATURES, HIDDEN, batch_first=True)
-        self.score = nn.Linear(HIDDEN, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.rnn(x)[0]
-        return (torch.softmax(self.score(y), 1) * y).sum(1)
-
-
 class Autoencoder(nn.Module):
     """LSTM autoencoder: the last state, repeated, is decoded."""
 
@@ -177,10 +165,18 @@ REFUSED = (
     Refused("packed batch", Packed, "`rnn`, `pack_padded_sequence`", "PackedSequence", "without packing"),
     Refused("loop over nn.LSTMCell", CellLoop, "`cell`, `lstm_cell`", "Python loop over time", "`nn.LSTM`"),
     Refused("loop over a cell of one's own", OwnCell, "`decay`, `sigmoid`", "Python loop over time", "Recurrent(cell)"),
-    Refused("attention pooling", AttentionPooling, "`forward`, `softmax`", "all frames", WINDOW),
     Refused("LSTM autoencoder", Autoencoder, "`forward`, `repeat`", "newest frame", WINDOW),
     Refused("normalized utterances", Normalized, "`norm`, `instance_norm`", "all frames", "cumsum"),
-    Refused("self-attention", Transformer, "`attention`, `scaled_dot_product_attention`", "all frames", WINDOW),
+    Refused(
+        "self-attention", Transformer, "`attention`, `scaled_dot_product_attention`", "all frames", "is_causal=True"
+    ),
+    Refused(
+        "causal self-attention",
+        lambda: attentive.Attention(attentive.causal),
+        "`forward`, `scaled_dot_product_attention`",
+        "all frames so far",
+        "--attention-window N",
+    ),
     Refused("GRU on the reversed sequence", BothWays, "`forward`, `flip`", "time backwards", WINDOW),
     Refused("learned positions", Seq2Seq, "`forward`, `slice`", "`positions`", "torch.arange"),
 )

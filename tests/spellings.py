@@ -86,6 +86,36 @@ def deviations(m: nn.Module, x: Tensor) -> Tensor:
     return torch.stack(parts, -1)
 
 
+def attention(m: nn.Module, x: Tensor) -> Tensor:
+    """Frames that attend to frames, a step of it at a time; x [batch, time, 8]."""
+    index = torch.arange(x.shape[1])
+    behind = index[:, None] - index
+    band = (behind >= -1) & (behind < 4)
+    scores = aten.mm(x[0], x[0].t())
+    scores /= 3.0
+    scores *= 2.0
+    scores += -0.1 * behind.abs()
+    scores.masked_fill_(~band, float("-inf"))
+    y = aten.mm(scores.softmax(-1), x[0]).unsqueeze(0)
+    heads = x.view(-1, 2, 4).transpose(0, 1)
+    scores = (aten.bmm(heads, heads.transpose(1, 2)) - 0.2 * behind.abs()).contiguous().clone()
+    scores = torch.where(band, scores, float("-inf")).unsqueeze(0)
+    mixed = aten.bmm(torch.softmax(scores, 3).squeeze(0), heads)
+    scores = torch.where(band, torch.matmul(heads, heads.mT).reshape(1, 2, *band.shape), torch.tensor(-1e9))
+    mixed = mixed + functional.dropout(scores.softmax(-1), 0.5, False).view(2, *band.shape) @ heads
+    return y + mixed.transpose(0, 1).reshape(1, -1, 8)
+
+
+def pooling(m: nn.Module, x: Tensor) -> Tensor:
+    """The weights of a softmax over time on their way to a product; x [batch, time, 8]."""
+    column = torch.softmax(x.mean(-1, keepdim=True), 1)
+    row = column.contiguous().clone().permute(0, 2, 1)
+    y = aten.bmm(functional.dropout(row, 0.5, False), x) + torch.softmax(x[..., 0], -1).unsqueeze(1) @ x
+    y = y + column.mT @ x + (column.squeeze(-1).unsqueeze(-1) * x).sum(1, keepdim=True)
+    each = torch.softmax(x, 1).transpose(1, 2).contiguous()
+    return y + column.view(1, 1, -1) @ x + (each.reshape(1, 8, -1) @ x).mean(1, keepdim=True)
+
+
 def complex_values(m: nn.Module, x: Tensor) -> Tensor:
     """Complex arithmetic on pairs of features; x [batch, time, 8]."""
     z = torch.view_as_complex(x.unflatten(-1, (4, 2)))

@@ -62,7 +62,10 @@ def way(family: Family) -> str:
     """How a family streams."""
     if "mode" in family.options:
         return f"`--mode {family.options['mode']}`"
-    return f"`--lookahead {family.options['lookahead']}`" if "lookahead" in family.options else "yes"
+    for option in ("lookahead", "attention_window"):
+        if option in family.options:
+            return f"`--{option.replace('_', '-')} {family.options[option]}`"
+    return "yes"
 
 
 def delay(hop: int, frames: int) -> str:

@@ -28,7 +28,13 @@ PARAMS = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in BY
 # without one integer operation
 NOTHING = ("GRU, learned initial state", "element-wise mix", "Recurrent(EMA)")
 NOTHING += tuple(f"spellings: {kind}" for kind in ("arithmetic", "functions", "comparisons", "shapes"))
-NOTHING += ("spellings: constants", "spellings: deviations", "spellings: complex values")
+NOTHING += (
+    "spellings: constants",
+    "spellings: attention",
+    "spellings: pooling",
+    "spellings: deviations",
+    "spellings: complex values",
+)
 ENGINE_FLOAT = "float within 1e-5"  # test_families.py: test_engine_equals_onnxruntime
 LEAST_DB = 28.0  # of every output of every family, random weights and normal input
 

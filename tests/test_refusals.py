@@ -70,7 +70,7 @@ REFUSED: list[tuple[str, Callable[[], nn.Module], list[str]]] = [
     ("flip of time", lambda: Lambda(lambda m, x: x.flip(1)), ["flip", "backwards"]),
     ("mean over time, taken off", lambda: Lambda(lambda m, x: x - x.mean(1, keepdim=True)), ["mean", "cumsum"]),
     ("newest frame, taken off", lambda: Lambda(lambda m, x: x - x[:, -1:]), ["newest frame"]),
-    ("attention", lambda: Lambda(attention), ["matmul", "every frame with every frame"]),
+    ("attention", lambda: Lambda(attention), ["matmul", "all frames of the sequence"]),
     ("norm over time", lambda: Lambda(lambda m, x: m.norm(x.transpose(1, 2)), norm=nn.InstanceNorm1d(FEATURES)),
      ["instance_norm", "all frames"]),
     ("group norm over time", lambda: Lambda(lambda m, x: m.norm(x.transpose(1, 2)), norm=nn.GroupNorm(2, FEATURES)),

@@ -28,7 +28,7 @@ Options = dict[str, Any]
 
 FORM_OPTIONS = ("precision", "per_channel")
 CONTRACT_OPTIONS = ("inputs", "time_axis", "name", "model_version", "labels", "rate", "train_length", "meta", "mode")
-MODULE_OPTIONS = ("weights", "lookahead", "dry_run")
+MODULE_OPTIONS = ("weights", "lookahead", "attention_window", "dry_run")
 STEP_OPTIONS = ("states", "held", "context")
 
 
@@ -47,6 +47,7 @@ STEP_OPTIONS = ("states", "held", "context")
     "--mode", default="stream", show_default=True, help="stream, window:N[/SLIDE] or offline (a whole window)."
 )
 @click.option("--lookahead", metavar="N[/BLOCK]|MSms", help="What backward layers see of the future.")
+@click.option("--attention-window", metavar="N[/AHEAD]", help="The newest frames that each frame attends to.")
 @click.option("--state", "states", multiple=True, metavar="IN=OUT", help="A state of an .onnx file made by others.")
 @click.option("--set", "held", multiple=True, metavar="NAME=VALUE", help="An input of such a file with one value.")
 @click.option("--context", type=click.IntRange(0), default=0, metavar="N", help="Old frames that each run of it takes.")
@@ -73,6 +74,7 @@ def command(
     train_length: int | None,
     mode: str,
     lookahead: str | None,
+    attention_window: str | None,
     states: tuple[str, ...],
     held: tuple[str, ...],
     context: int,
@@ -102,7 +104,8 @@ def command(
     if not others:
         _refuse(ctx, STEP_OPTIONS, "goes with an .onnx file that others made")
     if dry_run:
-        _dry_run(ctx, source, inputs, time_axis, as_json, mode=mode, lookahead=lookahead, rate_hz=rate)
+        seen: Options = {"mode": mode, "lookahead": lookahead, "attention_window": attention_window, "rate_hz": rate}
+        _dry_run(ctx, source, inputs, time_axis, as_json, **seen)
         return
     if output is None:
         raise click.UsageError("Missing option '-o' / '--output'.", ctx)
@@ -139,7 +142,7 @@ def command(
                 checkpoint, key = split_key(weights)
                 click.echo(f"loaded {fit_weights(module, checkpoint, key)}", err=True)
             contract |= {"time_axis": time_axis if time_axis is not None else 1 if axes is None else axes}
-            contract |= {"lookahead": lookahead}
+            contract |= {"lookahead": lookahead, "attention_window": attention_window}
             spec = _from_module(module, example, file, calibration, contract | form, options)
         if file != output and not packed:
             _to_c(file, output)

@@ -18,6 +18,7 @@ F = TypeVar("F", bound=Rule)
 FAMILIES = (
     "arithmetic",
     "attention",
+    "attention_pool",
     "complex",
     "composed",
     "conv",
@@ -38,6 +39,7 @@ FAMILIES = (
 
 _RULES: dict[str, Rule] = {}
 _COMPLEX: set[str] = set()
+_ATTENTION: dict[str, Rule] = {}
 
 
 def rule(*names: str, complex: bool = False) -> Callable[[F], F]:
@@ -55,6 +57,25 @@ def rule(*names: str, complex: bool = False) -> Callable[[F], F]:
     return register
 
 
+def attention_rule(*names: str) -> Callable[[F], F]:
+    """Register what these operations are where frames attend to frames: on `Scores` and `TimeWeights`.
+
+    Such a rule also gets what depends on the length alone, masks among it, as it is.
+    """
+
+    def register(function: F) -> F:
+        _ATTENTION.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def find_attention_rule(name: str) -> Rule | None:
+    """What an operation is where frames attend to frames, by its `aten` name."""
+    _all()
+    return _ATTENTION.get(name)
+
+
 def find_rule(name: str) -> Rule | None:
     """The rule of an operation, by its `aten` name."""
     return _all().get(name)
@@ -68,6 +89,12 @@ def knows_complex(name: str) -> bool:
 def rule_names() -> tuple[str, ...]:
     """Every operation that has a rule."""
     return tuple(sorted(_all()))
+
+
+def attention_rule_names() -> tuple[str, ...]:
+    """Every operation that has a rule where frames attend to frames."""
+    _all()
+    return tuple(sorted(_ATTENTION))
 
 
 @cache

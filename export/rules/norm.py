@@ -10,8 +10,9 @@ from torch import fx
 from edgernn import ops
 from edgernn.errors import UnsupportedError
 from edgernn.export.rules import rule
+from edgernn.export.rules.attention_pool import pools
 from edgernn.export.rules.layout import IN_WINDOWS
-from edgernn.export.symbols import Const, Timed
+from edgernn.export.symbols import Const, Timed, TimeWeights
 
 if TYPE_CHECKING:
     from edgernn.export.streaming import Translator
@@ -154,11 +155,13 @@ def vector_norm(
 
 
 @rule("softmax.int", "log_softmax.int")
-def softmax(t: Translator, node: fx.Node, x: Timed, dim: int, dtype: Any = None) -> Timed:
-    """Over a feature axis."""
+def softmax(t: Translator, node: fx.Node, x: Timed, dim: int, dtype: Any = None) -> Timed | TimeWeights:
+    """Over a feature axis; over time, the weights of a pooling."""
     x = t.settle(x)
     axis = x.dim(dim)
+    log = str(node.target).startswith("aten.log_softmax")
+    if axis == 0 and not log and pools(node):
+        return TimeWeights(x)
     if axis == 0:
         raise UnsupportedError(WHOLE, hint=f"take the softmax over features, `dim=-1`; {IN_WINDOWS}")
-    log = str(node.target).startswith("aten.log_softmax")
     return t.result(node, t.add(ops.Softmax, t.name(node), x.timing, x=x.value, axis=axis, log=log), x)

@@ -68,7 +68,7 @@ class _Stack:
             raise UnsupportedError("takes a constant", hint="compute it once: it is no layer of a stream")
         over = 1 if batch_first else 0
         self.over_time = x.axis == over
-        if self.over_time and bidirectional and t.lookahead is None:
+        if self.over_time and bidirectional and t.reach.lookahead is None:
             raise UnsupportedError("is bidirectional: its backward half needs the future", hint=BIDIRECTIONAL_HINT)
         # over an axis of one element nothing recurs: that is time-major by mistake
         if not self.over_time and (x.axis in (None, 2) or len(x.shape) != 3 or x.shape[over] == 1):
@@ -115,13 +115,13 @@ class _Stack:
     def _behind(self, kind: type[Op], index: int, suffix: str, x: Timed, attributes: dict[str, str]) -> Timed:
         """Blocks of frames, each backward from zeros at the end of its lookahead: see `edgernn.nn.lookahead`."""
         t, node, timing = self.t, self.node, x.timing
-        assert t.lookahead is not None
+        assert t.reach.lookahead is not None
         if len(self.weights[index]) > (4 if self.biases else 2):
             raise UnsupportedError("projects its state with lookahead", hint="leave `proj_size` out")
         for state in self.states:
             if self._initial(state, index).any():
                 raise UnsupportedError("starts its backward half from a state", hint="start it from zeros")
-        ahead, block = t.lookahead.of(Fraction(timing.period, timing.group))
+        ahead, block = t.reach.lookahead.of(Fraction(timing.period, timing.group))
         t.looked[module_path(node)] = (ahead, block)
         span, name = ahead + block, t.name(node, suffix)
         window = t.window(x, span, block, Pad(0, span - 1), name)
