@@ -51,11 +51,12 @@ class Returned:
 
 
 def translate(
-    captured: Captured, label: Label, lookahead: Lookahead | None = None
+    captured: Captured, label: Label, lookahead: Lookahead | None = None, *, final_states: bool = False
 ) -> tuple[Program, list[Returned], dict[str, tuple[int, int]]]:
     """The step program of a captured module, its proof and hash still empty.
 
     The second result says where the module returns each of its outputs, the third which layers run with lookahead.
+    A returned final state is the stream's own and no output, unless `final_states` makes it one.
 
     Raises `UnsupportedError` for what cannot stream, with the module's path, the operation and a remedy.
     """
@@ -63,7 +64,7 @@ def translate(
     run(t)
     if lookahead is not None and not t.looked:
         raise ExportError("has no bidirectional layer over time to look ahead with", hint="leave the lookahead out")
-    return *finish(t, label), t.looked
+    return *finish(t, label, final_states=final_states), t.looked
 
 
 def names_of_outputs(captured: Captured) -> frozenset[str]:
@@ -85,10 +86,10 @@ def run(t: Translator) -> None:
     t.run(captured.graphs[0], captured.roots[0])
 
 
-def finish(t: Translator, label: Label) -> tuple[Program, list[Returned]]:
+def finish(t: Translator, label: Label, *, final_states: bool = False) -> tuple[Program, list[Returned]]:
     """The program of what was translated."""
     captured, hop = t.captured, t.hop
-    results, places = _results(t, captured)
+    results, places = _results(t, captured, final_states)
     for name, symbol in results.items():
         t.builder.publish(symbol.value, name)
     t.builder.prune(set(results))
@@ -123,14 +124,16 @@ def _input(t: Translator, captured: Captured, placeholder: str, timed: Mapping[s
     return StateInput(tensor, placeholder)
 
 
-def _results(t: Translator, captured: Captured) -> tuple[dict[str, Timed], list[Returned]]:
-    """The outputs that have frames. A returned final state is the stream's own state and is left out."""
+def _results(t: Translator, captured: Captured, final_states: bool) -> tuple[dict[str, Timed], list[Returned]]:
+    """The outputs that have frames, and with `final_states` these."""
     results: dict[str, Timed] = {}
     places = []
     for place, (name, node) in enumerate(captured.outputs):
         symbol = t.env[node]
         if isinstance(symbol, FinalState):
-            continue
+            if not final_states:
+                continue
+            symbol = t.stacked(symbol)
         if not isinstance(symbol, Timed):
             raise UnsupportedError("does not depend on the input", place=f"output `{name}`", hint="return it elsewhere")
         if symbol.complex:
