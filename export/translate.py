@@ -90,8 +90,10 @@ def finish(t: Translator, label: Label, *, final_states: bool = False) -> tuple[
     """The program of what was translated."""
     captured, hop = t.captured, t.hop
     results, places = _results(t, captured, final_states)
+    published: dict[str, str] = {}
     for name, symbol in results.items():
-        t.builder.publish(symbol.value, name)
+        t.builder.publish(published.get(symbol.value, symbol.value), name)
+        published.setdefault(symbol.value, name)
     t.builder.prune(set(results))
     inputs = tuple(_input_spec(captured, item.name, t, label.rate_hz) for item in captured.source.timed)
     batched = any(port.batch_axis is not None for port in inputs)

@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgernn.errors import InputError, ModelFileError
-from edgernn.package import DECODER, ENCODER, INDEX, INDEX_VERSION
+from edgernn.package import DECODER, ENCODER, INDEX, INDEX_VERSION, started
 from edgernn.runtime.decode import loop_of
 from edgernn.runtime.model import Model, load, load_programs
 from edgernn.runtime.stream import Frames, Stream
-from edgernn.spec import StartSpec, StateSpec
 
 Array = npt.NDArray[Any]
 
@@ -108,7 +107,7 @@ class Package:
         states = {state.input: state for state in self.decoder.spec.states}
         arrays = dict(zip(states, stream.states(), strict=True))
         for start in self.loop.starts:
-            arrays[start.state] = _begun(start, states[start.state], memory.outputs[start.output])
+            arrays[start.state] = started(start, states[start.state], memory.outputs[start.output])
         stream.set_states(list(arrays.values()))
         if self.loop.frames is not None and self.loop.memory is not None and self.loop.length is not None:
             frames = memory.outputs[self.loop.frames]
@@ -135,13 +134,3 @@ class Package:
 
     def _room(self) -> tuple[int, ...]:
         return next(port.frame for port in self.decoder.spec.inputs if port.name == self.loop.memory)
-
-
-def _begun(start: StartSpec, state: StateSpec, output: Array) -> Array:
-    """A state that starts from its piece of an encoder's output, in the state's own numbers."""
-    size = int(np.prod(state.shape))
-    piece = output.reshape(-1)[start.offset : start.offset + size].reshape(state.shape)
-    if start.limit is None:
-        return piece
-    whole = np.rint(piece.astype(np.float64) / start.unit)
-    return np.clip(whole, -start.limit, start.limit).astype(state.dtype)

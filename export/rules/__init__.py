@@ -18,6 +18,7 @@ F = TypeVar("F", bound=Rule)
 FAMILIES = (
     "arithmetic",
     "attention",
+    "cell",
     "complex",
     "composed",
     "conv",
