@@ -107,7 +107,7 @@ def export_package(
         first = _encoder(encoder, inputs, home / f"{ENCODER}{suffix}", time_axis, mode, rate_hz).program
         with torch.no_grad():
             results = tree_leaves(encoder(inputs[:1]))
-        outputs = [port for port in first.spec.outputs]
+        outputs = list(first.spec.outputs)
         if len(outputs) != len(results):
             raise ExportError("returns an output twice", place="the encoder")
         memory = None
@@ -192,9 +192,10 @@ def _decoder(
     label = Label(name=name or path.name.split(".")[0], labels=labels)
     program, places, _ = translate(capture(source), label)
     inputs = [port.name for port in program.spec.inputs]
-    held = dict(zip(("memory", "length"), inputs[1:], strict=False))
+    room, count = inputs[1:] or (None, None)
     found, states = _started(program, drawn, [port for _, port in starts])
-    loop = replace(decoding, token=inputs[0], logits=program.spec.outputs[0].name, starts=found, **held)
+    logits = program.spec.outputs[0].name
+    loop = replace(decoding, token=inputs[0], logits=logits, memory=room, length=count, starts=found)
     program = replace(program, spec=replace(program.spec, decoding=loop))
     made = write_proved(program, path, lambda file: (prove(source, file, places), None), {})
     zeroed = replace(made.program, spec=replace(made.program.spec, states=states))

@@ -44,7 +44,12 @@ def loop_of(spec: StreamSpec) -> DecodingSpec:
 
 
 def tokens(
-    stream: Stream, prompt: Sequence[int] = (), *, choose: Choice, max_length: int | None = None, stop: int | None = None
+    stream: Stream,
+    prompt: Sequence[int] = (),
+    *,
+    choose: Choice,
+    max_length: int | None = None,
+    stop: int | None = None,
 ) -> Iterator[int]:
     """Tokens as they are chosen, without the stop token, at most `max_length` of them.
 
@@ -78,7 +83,9 @@ def sampler(temperature: float = 1.0, top_k: int | None = None, seed: int = 0) -
     temperature that is not above 0 or a `top_k` below 1.
     """
     if not (temperature > 0 and math.isfinite(temperature)):
-        raise InputError(f"a temperature of {temperature:g} cannot be sampled with", hint="method='greedy' is its limit")
+        raise InputError(
+            f"a temperature of {temperature:g} cannot be sampled with", hint="method='greedy' is its limit"
+        )
     if top_k is not None and top_k < 1:
         raise InputError(f"top_k={top_k} leaves no token", hint="1 or more")
     words = np.random.PCG64(seed)

@@ -23,9 +23,7 @@ Array = npt.NDArray[Any]
 _SUMMARY = {"name": str, "op": str, "inputs": list, "shape": list, "params": int, "macs": int, "bytes": int}
 
 
-def load(
-    path: str | os.PathLike[str], backend: str = "auto", threads: int = 1, *, program: str | None = None
-) -> Model:
+def load(path: str | os.PathLike[str], backend: str = "auto", threads: int = 1, *, program: str | None = None) -> Model:
     """Open a streaming model file.
 
     `backend` is `auto` (by the file's suffix) or the name of one; `threads` are those of one step. Of a `.ernn` file
@@ -210,8 +208,6 @@ class Model:
         Beam search gives the best of `decode.beam_search` and leaves the stream in the state behind the prompt.
         """
         if method != "beam":
-            return list(
-                self.tokens(prompt, stream=stream, method=method, max_length=max_length, stop=stop, **options)
-            )
+            return list(self.tokens(prompt, stream=stream, method=method, max_length=max_length, stop=stop, **options))
         chosen = self.stream() if stream is None else stream
         return list(decode.beam_search(chosen, prompt, beam=beam, max_length=max_length, stop=stop)[0].tokens)

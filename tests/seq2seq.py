@@ -18,7 +18,9 @@ Step = Callable[[int, tuple[Tensor, ...]], tuple[Tensor, tuple[Tensor, ...]]]  #
 class LastState(nn.Module):
     """Embedding and GRU (or LSTM) over symbols; gives its final state."""
 
-    def __init__(self, symbols: int, features: int, hidden: int, kind: type[nn.RNNBase] = nn.GRU, layers: int = 1) -> None:
+    def __init__(
+        self, symbols: int, features: int, hidden: int, kind: type[nn.RNNBase] = nn.GRU, layers: int = 1
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(symbols, features)
         self.rnn = kind(features, hidden, layers, batch_first=True)
@@ -31,7 +33,13 @@ class NextToken(nn.Module):
     """Embedding, GRU (or LSTM) and logits over tokens, from a state or from zeros; `tied` shares the table."""
 
     def __init__(
-        self, tokens: int, features: int, hidden: int, kind: type[nn.RNNBase] = nn.GRU, layers: int = 1, tied: bool = False
+        self,
+        tokens: int,
+        features: int,
+        hidden: int,
+        kind: type[nn.RNNBase] = nn.GRU,
+        layers: int = 1,
+        tied: bool = False,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(tokens, features)
@@ -57,7 +65,7 @@ def loop_step(decoder: NextToken) -> Step:
 
 
 class Attending(nn.Module):
-    """A decoder that attends to the encoder's frames: `additive` (Bahdanau et al. 2015) or `dot` (Luong et al. 2015)."""
+    """Attends to the encoder's frames: `additive` (Bahdanau et al. 2015) or `dot` (Luong et al. 2015)."""
 
     def __init__(self, tokens: int, features: int, hidden: int, kind: str) -> None:
         super().__init__()
@@ -153,7 +161,11 @@ def g2p() -> tuple[LastState, NextToken, list[str], list[str]]:
     encoder, decoder = LastState(29, 256, 256), NextToken(74, 256, 256)
     for module, prefix in ((encoder, "enc"), (decoder, "dec")):
         state = {"embedding.weight": weights[f"{prefix}_emb"]}
-        state |= {f"rnn.{kind}_{half}_l0": weights[f"{prefix}_{kind[0]}_{half}"] for kind in ("weight", "bias") for half in ("ih", "hh")}
+        state |= {
+            f"rnn.{kind}_{half}_l0": weights[f"{prefix}_{kind[0]}_{half}"]
+            for kind in ("weight", "bias")
+            for half in ("ih", "hh")
+        }
         module.load_state_dict(state, strict=False)
     decoder.logits.load_state_dict({"weight": weights["fc_w"], "bias": weights["fc_b"]})
     return encoder, decoder, list(golden["graphemes"]), list(golden["phoneme_symbols"])
