@@ -10,17 +10,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgernn.errors import EdgeRNNError
     from edgernn.runtime.model import Model, load
+    from edgernn.runtime.package import Memory, Package, load_package
     from edgernn.runtime.stream import Stream
-    from edgernn.spec import StreamSpec
+    from edgernn.spec import DecodingSpec, StreamSpec
 
-__all__ = ["EdgeRNNError", "Model", "Stream", "StreamSpec", "__version__", "load"]
+__all__ = [
+    "DecodingSpec",
+    "EdgeRNNError",
+    "Memory",
+    "Model",
+    "Package",
+    "Stream",
+    "StreamSpec",
+    "__version__",
+    "load",
+    "load_package",
+]
 
 _HOMES = {
+    "DecodingSpec": "edgernn.spec",
     "EdgeRNNError": "edgernn.errors",
+    "Memory": "edgernn.runtime.package",
     "Model": "edgernn.runtime.model",
+    "Package": "edgernn.runtime.package",
     "Stream": "edgernn.runtime.stream",
     "StreamSpec": "edgernn.spec",
     "load": "edgernn.runtime.model",
+    "load_package": "edgernn.runtime.package",
 }
 
 

@@ -14,7 +14,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Self
 
@@ -26,6 +26,7 @@ from edgernn.errors import SpecError
 SPEC_VERSION = 1
 SPEC_KEY = "edgernn.spec"
 STREAM, OFFLINE = "stream", "offline"  # modes; the others are `window:N` and `window:N/SLIDE`
+MAX_DECODED = 1 << 20  # tokens or hypotheses of a loop that a contract may promise
 DTYPES = ("float32", "int64", "int32", "bool", "uint8", "int8", "int16")
 
 
@@ -112,6 +113,41 @@ class StateSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartSpec:
+    """A decoder's state that begins with elements of an encoder's output, not with its initial value.
+
+    The state takes `shape` of the output's newest frame, flattened, from element `offset` on. One of an integer state
+    is worth `unit`; numbers beyond `limit` of them are clipped.
+    """
+
+    state: str
+    output: str
+    offset: int = 0
+    unit: float = 1.0
+    limit: int | None = None  # None: a float state, taken as it is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodingSpec:
+    """How a decode loop runs a program whose input is the token that came out last.
+
+    `start_token` goes in first. `stop_token` ends a sequence and is not part of it. `max_length` and `max_beam` are the
+    most tokens and hypotheses that a loop may be asked for: what a device sets memory aside for.
+    """
+
+    start_token: int | None = None  # None: the caller's prompt comes first
+    stop_token: int | None = None
+    max_length: int = 256  # tokens
+    max_beam: int = 8  # hypotheses
+    token: str = "token"  # the integer input
+    logits: str = "output"  # the float output, `[vocabulary]`
+    memory: str | None = None  # the input, `[max frames, features]`, that holds the encoder's frames
+    length: str | None = None  # the integer input: how many of these frames are true
+    frames: str | None = None  # the encoder's output that is collected into the memory
+    starts: tuple[StartSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSpec:
     """The contract of one model file. It names no time, path, host or user: equal inputs give equal bytes."""
 
@@ -129,6 +165,7 @@ class StreamSpec:
     # int64 scalar input, or None: input frames from the start of this step to the end of the sequence; LEFT_UNKNOWN
     # while the end is not known. It falls by `hop` with each step after the end was announced.
     frames_left: str | None = None
+    decoding: DecodingSpec | None = None  # of language models and decoders; absent from other contracts
     spec_version: int = SPEC_VERSION
     model_version: str = "1"
     min_engine: str | None = None
@@ -140,7 +177,10 @@ class StreamSpec:
 
     def to_json(self) -> str:
         """The contract as one line of JSON with sorted keys."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        data = asdict(self)
+        if self.decoding is None:
+            del data["decoding"]
+        return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes, place: str = "") -> Self:
@@ -249,9 +289,37 @@ def _validate(spec: StreamSpec, place: str) -> None:
         require(state.dtype in DTYPES, f"dtype {state.dtype!r} of `{state.input}`")
         require(all(size >= 0 for size in state.shape), f"shape of `{state.input}`")
         require(_init_fits(state), f"initial value of `{state.input}`")
+    if spec.decoding is not None:
+        _validate_decoding(spec, spec.decoding, require)
     names = [port.name for port in ports]
     names += [name for state in spec.states for name in (state.input, state.output)]
     require(len(set(names)) == len(names), "a name is used twice")
+
+
+def _validate_decoding(spec: StreamSpec, loop: DecodingSpec, require: Callable[[bool, str], None]) -> None:
+    inputs, outputs = {port.name: port for port in spec.inputs}, {port.name: port for port in spec.outputs}
+    held = [name for name in (loop.memory, loop.length) if name is not None]
+    require(spec.hop == 1 and spec.delay == 0, "a decoder takes one token a step, without delay")
+    require({loop.token, *held} == set(inputs) and len(held) in (0, 2), "the decoder's inputs")
+    require(inputs[loop.token].dtype in ("int64", "int32") and not inputs[loop.token].frame, f"tokens `{loop.token}`")
+    require(set(outputs) == {loop.logits}, "the decoder's outputs")
+    logits = outputs[loop.logits]
+    require(logits.dtype == "float32" and len(logits.frame) == 1 and logits.shape[0] == 1, f"logits `{loop.logits}`")
+    for token in (loop.start_token, loop.stop_token):
+        require(token is None or 0 <= token < logits.frame[0], f"token {token}")
+    require(1 <= loop.max_length <= MAX_DECODED and 1 <= loop.max_beam <= MAX_DECODED, "`max_length` or `max_beam`")
+    if loop.memory is not None and loop.length is not None:
+        memory, length = inputs[loop.memory], inputs[loop.length]
+        require(memory.dtype == "float32" and len(memory.frame) == 2, f"memory `{loop.memory}`")
+        require(length.dtype in ("int64", "int32") and not length.frame, f"length `{loop.length}`")
+        require(loop.frames is not None, "no frames for the memory")
+    known = {state.input: state for state in spec.states}
+    for start in loop.starts:
+        require(start.state in known and start.offset >= 0, f"start of `{start.state}`")
+        integer = known[start.state].dtype != "float32"
+        require(integer == (start.limit is not None), f"limit of `{start.state}`")
+        require(math.isfinite(start.unit) and start.unit > 0, f"unit of `{start.state}`")
+        require(start.limit is None or 0 < start.limit <= np.iinfo(known[start.state].dtype).max, "a start's limit")
 
 
 def _init_fits(state: StateSpec) -> bool:

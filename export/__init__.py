@@ -4,6 +4,7 @@ from edgernn.export.api import ExportResult, export_model
 from edgernn.export.formats import ConvertResult, check_path, convert_model, encode, write_model
 from edgernn.export.onnx_in import parse_program, read_program
 from edgernn.export.other import StepResult, export_onnx
+from edgernn.export.package import PackageResult, export_decoder, export_package, write_package
 from edgernn.export.plan import Plan, plan_export
 from edgernn.export.proof import Proof
 from edgernn.export.summary import summarize
@@ -13,6 +14,7 @@ from edgernn.export.whole import WholeSequence
 __all__ = [
     "ConvertResult",
     "ExportResult",
+    "PackageResult",
     "Plan",
     "Proof",
     "StepResult",
@@ -20,12 +22,15 @@ __all__ = [
     "check_path",
     "convert_model",
     "encode",
+    "export_decoder",
     "export_model",
     "export_onnx",
+    "export_package",
     "parse_program",
     "plan_export",
     "read_program",
     "summarize",
     "to_onnx",
     "write_model",
+    "write_package",
 ]

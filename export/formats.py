@@ -113,11 +113,11 @@ def write_model(path: Path, data: bytes) -> tuple[str, ...]:
         return check_vectors(file)
 
 
-def check_vectors(file: Path) -> tuple[str, ...]:
-    """The instruction sets on which a file's test vectors give the reference's outputs: all usable, or it raises."""
+def check_vectors(file: Path, program: str | None = None) -> tuple[str, ...]:
+    """The instruction sets on which a program's test vectors give the reference's outputs: all usable, or it raises."""
     if file.suffix != ".ernn":
         return ()
-    results = edgernn.load(file).selftest()
+    results = edgernn.load(file, program=program).selftest()
     wrong = [isa for isa, same in results.items() if not same]
     if wrong:
         raise ExportError(

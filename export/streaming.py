@@ -298,7 +298,7 @@ class Translator(TimeAccount):
         """A recurrent layer's final state as a value: the newest frame of each of its layers."""
         if state.layers is None:
             raise UnsupportedError(
-                "uses a final state that a stream doesn't have: an LSTM's c, or with lookahead",
+                "uses a final state that a stream doesn't have: with lookahead, or c where a step has several frames",
                 hint="use the final h, or the output `y[:, -1]`",
             )
         timing = self.meet(state.layers)

@@ -92,8 +92,8 @@ class StateInput(Const):
 class FinalState:
     """What a recurrent layer returns behind its output: `[layers, batch, hidden]`, the stream's own state.
 
-    `layers` holds each layer's output, whose newest frame is the final h; it is None for an LSTM's cell state, and with
-    lookahead.
+    `layers` holds each layer's output, whose newest frame is the final h, or an LSTM's cell state; it is None with
+    lookahead, and for the cell state where a step has several frames.
     """
 
     shape: Shape

@@ -58,10 +58,13 @@ class Limited:
     windowed: Mapping[str, tuple[int, int]]  # attention: the newest frames, and those behind
 
 
-def translate(captured: Captured, label: Label, reach: Reach) -> tuple[Program, list[Returned], Limited]:
+def translate(
+    captured: Captured, label: Label, reach: Reach, *, final_states: bool = False
+) -> tuple[Program, list[Returned], Limited]:
     """The step program of a captured module, its proof and hash still empty.
 
     The second result says where the module returns each of its outputs, the third what in it sees less than the whole.
+    A returned final state is the stream's own and no output, unless `final_states` makes it one.
 
     Raises `UnsupportedError` for what cannot stream, with the module's path, the operation and a remedy.
     """
@@ -71,7 +74,7 @@ def translate(captured: Captured, label: Label, reach: Reach) -> tuple[Program, 
         raise ExportError("has no bidirectional layer over time to look ahead with", hint="leave the lookahead out")
     if reach.attention is not None and not t.windowed:
         raise ExportError("has no attention over time that sees more", hint="leave the attention window out")
-    return *finish(t, label), Limited(t.looked, t.windowed)
+    return *finish(t, label, final_states=final_states), Limited(t.looked, t.windowed)
 
 
 def _options(limits: Mapping[str, Mapping[str, tuple[int, int]]]) -> dict[str, dict[str, list[int]]]:
@@ -97,12 +100,14 @@ def run(t: Translator) -> None:
     t.run(captured.graphs[0], captured.roots[0])
 
 
-def finish(t: Translator, label: Label) -> tuple[Program, list[Returned]]:
+def finish(t: Translator, label: Label, *, final_states: bool = False) -> tuple[Program, list[Returned]]:
     """The program of what was translated."""
     captured, hop = t.captured, t.hop
-    results, places = _results(t, captured)
+    results, places = _results(t, captured, final_states)
+    published: dict[str, str] = {}
     for name, symbol in results.items():
-        t.builder.publish(symbol.value, name)
+        t.builder.publish(published.get(symbol.value, symbol.value), name)
+        published.setdefault(symbol.value, name)
     t.builder.prune(set(results))
     inputs = tuple(_input_spec(captured, item.name, t, label.rate_hz) for item in captured.source.timed)
     batched = any(port.batch_axis is not None for port in inputs)
@@ -135,14 +140,16 @@ def _input(t: Translator, captured: Captured, placeholder: str, timed: Mapping[s
     return StateInput(tensor, placeholder)
 
 
-def _results(t: Translator, captured: Captured) -> tuple[dict[str, Timed], list[Returned]]:
-    """The outputs that have frames. A returned final state is the stream's own state and is left out."""
+def _results(t: Translator, captured: Captured, final_states: bool) -> tuple[dict[str, Timed], list[Returned]]:
+    """The outputs that have frames, and with `final_states` these."""
     results: dict[str, Timed] = {}
     places = []
     for place, (name, node) in enumerate(captured.outputs):
         symbol = t.made(t.env[node])
         if isinstance(symbol, FinalState):
-            continue
+            if not final_states:
+                continue
+            symbol = t.stacked(symbol)
         if isinstance(symbol, (Scores, TimeWeights)):
             hint = "return what they weigh"
             raise UnsupportedError("is the weights of an attention", place=f"output `{name}`", hint=hint)

@@ -70,14 +70,32 @@ def quantize_model(
     if path.exists() and model.exists() and path.samefile(model):
         raise QuantizeError("would be written over the float model", place=str(path), hint="give -o another name")
     program = fold(read_program(model))
-    plan = make_plan(program, exclude)
-    if not plan.integer:
-        raise QuantizeError("has nothing to quantize", place=str(model))
     sequences = read_sequences(calibration, program.spec)
     check_calibration(sequences, program.spec, str(calibration) if isinstance(calibration, (str, Path)) else "")
+    made, report = quantized(program, sequences, options, exclude, strict=strict, metric=metric, place=str(model))
+    data = encode(made, path)
+    near = near_form(data, path, made, sequences)
+    write_model(path, data)
+    report = replace(report, near_db=near, file_before=model.stat().st_size, file_after=len(data))
+    return QuantizeResult(path, made, report)
+
+
+def quantized(
+    program: Program,
+    sequences: Sequences,
+    options: Options,
+    exclude: Sequence[str] = (),
+    *,
+    strict: bool = False,
+    metric: Metric | None = None,
+    place: str = "",
+) -> tuple[Program, Report]:
+    """The integer program of a folded float one, and what it costs; raises as `quantize_model`."""
+    plan = make_plan(program, exclude)
+    if not plan.integer:
+        raise QuantizeError("has nothing to quantize", place=place)
     converted = convert_as_asked(program, observe(program, sequences), plan, options, sequences)
     made = _signed(converted.program, sequences, options, exclude)
-    data = encode(made, path)
     report = measure(program, converted, plan, sequences, metric)
     if strict and report.left_in_float:
         first = report.left_in_float[0]
@@ -86,10 +104,7 @@ def quantize_model(
             place=first.name,
             hint=f"without --strict it is an island of float; or name it: --exclude {first.name}",
         )
-    near = near_form(data, path, made, sequences)
-    write_model(path, data)
-    report = replace(report, near_db=near, file_before=model.stat().st_size, file_after=len(data))
-    return QuantizeResult(path, made, report)
+    return made, report
 
 
 def _signed(program: Program, sequences: Sequences, options: Options, exclude: Sequence[str]) -> Program:

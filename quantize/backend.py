@@ -11,6 +11,7 @@ from edgernn.export import parse_program, summarize
 from edgernn.interpret import Interpreter, settled
 from edgernn.program import Array, Program
 from edgernn.quantize.reference import evaluate
+from edgernn.runtime.backends import Engine
 from edgernn.spec import LEFT_UNKNOWN, StreamSpec
 
 
@@ -32,6 +33,10 @@ class ReferenceEngine:
     def details(self) -> dict[str, Any]:
         """NumPy's version, which the bits do not depend on."""
         return {"numpy": np.__version__}
+
+    def programs(self) -> list[Engine]:
+        """The file's only one."""
+        return [self]
 
     def selftest(self) -> dict[str, bool] | None:
         """The reference is what test vectors are made with."""

@@ -6,7 +6,7 @@ import hashlib
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import numpy as np
 
 from edgernn.errors import CalibrationError, InputError
 from edgernn.named import named
-from edgernn.program import Array
+from edgernn.package import started
+from edgernn.program import Array, Program
 from edgernn.runtime import check_frames, read_recording
-from edgernn.spec import InputSpec, StreamSpec
+from edgernn.spec import InputSpec, StateSpec, StreamSpec
 
 Source = str | Path | Iterable[Any]
 
@@ -28,6 +29,11 @@ class Sequences:
     items: list[dict[str, Array]]
     lengths: list[int]
     targets: list[Any]  # one per item where the source has them, else empty
+    starts: list[Mapping[str, Array]] = field(default_factory=list)  # of a decoder: the encoder's outputs, one per item
+
+    def begun(self, program: Program, index: int) -> Program:
+        """The program as it starts into a sequence: a decoder's states from what the encoder gave."""
+        return begun(program, self.starts[index]) if self.starts else program
 
     def sha256(self) -> str:
         """The hash of all frames, by sequence and input."""
@@ -47,7 +53,20 @@ class Sequences:
             if take > 0:
                 items.append({name: array[:take] for name, array in item.items()})
                 lengths.append(take)
-        return Sequences(items, lengths, self.targets[: len(items)])
+        return Sequences(items, lengths, self.targets[: len(items)], self.starts[: len(items)])
+
+
+def begun(program: Program, outputs: Mapping[str, Array]) -> Program:
+    """A decoder whose states start from an encoder's outputs."""
+    loop = program.spec.decoding
+    links = {start.state: start for start in loop.starts} if loop is not None else {}
+    states = []
+    for state in program.spec.states:
+        if state.input in links:
+            start = links[state.input]
+            state = replace(state, init=StateSpec.encode(started(start, state, outputs[start.output])))
+        states.append(state)
+    return replace(program, spec=replace(program.spec, states=tuple(states)))
 
 
 def read_sequences(source: Source, spec: StreamSpec) -> Sequences:

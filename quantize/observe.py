@@ -43,7 +43,8 @@ def observe(program: Program, sequences: Sequences) -> Observations:
     watch = _Watch(program, sum(sequences.lengths))
     for index, (sequence, length) in enumerate(zip(sequences.items, sequences.lengths, strict=True)):
         watch.half = index % 2 if len(sequences.items) > 1 else None
-        run_whole(program, {name: array[None] for name, array in sequence.items()}, observe=watch, length=length)
+        watch.program = sequences.begun(program, index)
+        run_whole(watch.program, {name: array[None] for name, array in sequence.items()}, observe=watch, length=length)
     for name, array in settled(program, float_reference).parameters.items():
         if name in program.values:  # which no sequence changes
             rows = array.reshape(len(array), -1)

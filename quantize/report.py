@@ -82,8 +82,8 @@ def measure(
     """
     looked = sequences if metric is not None else sequences.limited(MEASURED * program.spec.hop)
     runs = _Runs(program, converted)
-    for item in looked.items:
-        runs.add(item)
+    for index, item in enumerate(looked.items):
+        runs.add(item, looked.begun(program, index), looked.begun(converted.program, index))
     rows, told = [], set[str]()
     for op in program.ops:
         own = [name for name in program.parameter_operands(op) if name not in told]
@@ -121,12 +121,12 @@ class _Runs:
         self.losses: dict[str, _Loss] = {}
         self.outputs: dict[str, tuple[list[Array], list[Array]]] = {p.name: ([], []) for p in program.spec.outputs}
 
-    def add(self, item: Mapping[str, Array]) -> None:
-        """Take one more sequence."""
+    def add(self, item: Mapping[str, Array], program: Program, integer: Program) -> None:
+        """Take one more sequence, into which both programs start as they are given."""
         spec = self._program.spec
         given, length = padded(spec, item)
-        floats = run_whole(self._program, given, length=length)
-        exact = run_whole(self._converted.program, given, evaluate, length=length)
+        floats = run_whole(program, given, length=length)
+        exact = run_whole(integer, given, evaluate, length=length)
         for op in self._program.ops:
             self._compare(op.outputs[0], floats, exact, length)
         for port in spec.outputs:

@@ -61,9 +61,9 @@ class _Trial:
     def _outputs(self, program: Program, meaning: Evaluate) -> dict[str, Array]:
         """Every output's frames of all sequences, flat."""
         parts: dict[str, list[Array]] = {port.name: [] for port in program.spec.outputs}
-        for item in self._sequences.items:
+        for index, item in enumerate(self._sequences.items):
             given, length = padded(program.spec, item)
-            values = run_whole(program, given, meaning, length=length)
+            values = run_whole(self._sequences.begun(program, index), given, meaning, length=length)
             for port in program.spec.outputs:
                 parts[port.name].append(output_frames(values, port, length).reshape(-1))
         return {name: np.concatenate(item) for name, item in parts.items()}

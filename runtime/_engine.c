@@ -209,6 +209,11 @@ static int program_of(Model *self, PyObject *number, uint32_t *program) {
   return -1;
 }
 
+static PyObject *model_programs(Model *self, PyObject *nothing) {
+  (void)nothing;
+  return PyLong_FromUnsignedLong(ernn_model_programs(&self->model));
+}
+
 static PyObject *model_spec(Model *self, PyObject *number) {
   uint32_t program;
   size_t size;
@@ -287,6 +292,7 @@ static PyObject *model_selftest(Model *self, PyObject *args) {
 }
 
 static PyMethodDef model_methods[] = {
+    {"programs", (PyCFunction)model_programs, METH_NOARGS, "programs()\n--\n\nHow many programs the file holds."},
     {"spec", (PyCFunction)model_spec, METH_O, "spec(program)\n--\n\nThe program's streaming contract, JSON."},
     {"summary", (PyCFunction)model_summary, METH_O, "summary(program)\n--\n\nIts table of operations, JSON."},
     {"ports", (PyCFunction)model_ports, METH_O,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edgernn.content import content_hash, stored_hash
 from edgernn.errors import InputError, ModelFileError, SpecError
+from edgernn.runtime import decode
 from edgernn.runtime.backends import Engine, Stepper, open_engine
 from edgernn.runtime.fading import FadingStepper
 from edgernn.runtime.stream import Frames, Stream
@@ -22,14 +23,25 @@ Array = npt.NDArray[Any]
 _SUMMARY = {"name": str, "op": str, "inputs": list, "shape": list, "params": int, "macs": int, "bytes": int}
 
 
-def load(path: str | os.PathLike[str], backend: str = "auto", threads: int = 1) -> Model:
+def load(path: str | os.PathLike[str], backend: str = "auto", threads: int = 1, *, program: str | None = None) -> Model:
     """Open a streaming model file.
 
     `backend` is `auto` (by the file's suffix) or the name of one; `threads` are those of one step. Of a `.ernn` file
-    the environment's `ERNN_ISA` may choose the instruction set. Raises `ModelFileError` for a file that is missing,
-    damaged or not ours, `SpecError` for a contract that can't be read, `MissingExtraError` when the back end is not
-    installed, `EdgeRNNError` for an instruction set that this CPU cannot run.
+    the environment's `ERNN_ISA` may choose the instruction set. `program` names one of a file's programs, else it is
+    the first. Raises `ModelFileError` for a file that is missing, damaged or not ours, or has no such program,
+    `SpecError` for a contract that can't be read, `MissingExtraError` when the back end is not installed,
+    `EdgeRNNError` for an instruction set that this CPU cannot run.
     """
+    models = load_programs(path, backend, threads)
+    if program is None:
+        return next(iter(models.values()))
+    if program not in models:
+        raise ModelFileError(f"has no program `{program}`", place=os.fspath(path), hint=f"it has: {', '.join(models)}")
+    return models[program]
+
+
+def load_programs(path: str | os.PathLike[str], backend: str = "auto", threads: int = 1) -> dict[str, Model]:
+    """All programs of a file by name, in its order; raises as `load`."""
     path = os.fspath(path)
     if threads < 1:
         raise InputError(
@@ -39,18 +51,23 @@ def load(path: str | os.PathLike[str], backend: str = "auto", threads: int = 1) 
         with open(path, "rb") as file:
             data = file.read()
     except IsADirectoryError:
-        raise ModelFileError("is a folder, not a model file", place=path) from None
+        raise ModelFileError(
+            "is a folder, not a model file", place=path, hint="`edgernn.load_package` opens a package"
+        ) from None
     except OSError as error:
         raise ModelFileError(f"cannot be read: {error.strerror}", place=path) from None
     digest = content_hash(data)
     if stored_hash(data) != digest:  # before anything parses it
         raise _damaged(path)
     name, engine = open_engine(path, data, backend, threads)
-    spec = StreamSpec.from_json(engine.spec_json, path)
-    if spec.content_sha256 != digest:
-        raise _damaged(path)
-    engine.check(spec)
-    return Model(path, name, engine, spec)
+    models = {}
+    for each in engine.programs():
+        spec = StreamSpec.from_json(each.spec_json, path)
+        if spec.content_sha256 != digest:
+            raise _damaged(path)
+        each.check(spec)
+        models[spec.name] = Model(path, name, each, spec)
+    return models
 
 
 def _damaged(path: str) -> ModelFileError:
@@ -145,3 +162,52 @@ class Model:
                 raise InputError("the sequence is too short for one output frame", place=port.name)
             whole[port.name] = joined[-1] if port.newest else joined
         return whole if len(whole) > 1 else next(iter(whole.values()))
+
+    def tokens(
+        self,
+        prompt: Sequence[int] = (),
+        *,
+        stream: Stream | None = None,
+        method: str = "greedy",
+        max_length: int | None = None,
+        stop: int | None = None,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        seed: int = 0,
+    ) -> Iterator[int]:
+        """Go on from a prompt, token by token: of a language model, or the decoder of a package.
+
+        `method` is `greedy` or `sample` (by `temperature`, `top_k` and `seed`; see `decode.sampler`). Ends before the
+        `stop` token (None: the contract's) or after `max_length` tokens (None: the most that the contract allows).
+        `stream` is one of this model to go on with, which may have been restored: the last token that it gave has not
+        gone in yet, so the prompt begins with it. Raises `InputError` for what the contract does not allow.
+        """
+        if method == "sample":
+            choose = decode.sampler(temperature, top_k, seed)
+        elif method == "greedy":
+            choose = decode.greedy
+        else:
+            raise InputError(f"no method of token by token is called `{method}`", hint="there are: greedy, sample")
+        chosen = self.stream() if stream is None else stream
+        decode.loop_of(self.spec)
+        return decode.tokens(chosen, prompt, choose=choose, max_length=max_length, stop=stop)
+
+    def generate(
+        self,
+        prompt: Sequence[int] = (),
+        *,
+        stream: Stream | None = None,
+        method: str = "greedy",
+        max_length: int | None = None,
+        stop: int | None = None,
+        beam: int = 4,
+        **options: Any,
+    ) -> list[int]:
+        """The tokens that follow a prompt, as `tokens`; `method` may also be `beam`, `beam` hypotheses wide.
+
+        Beam search gives the best of `decode.beam_search` and leaves the stream in the state behind the prompt.
+        """
+        if method != "beam":
+            return list(self.tokens(prompt, stream=stream, method=method, max_length=max_length, stop=stop, **options))
+        chosen = self.stream() if stream is None else stream
+        return list(decode.beam_search(chosen, prompt, beam=beam, max_length=max_length, stop=stop)[0].tokens)

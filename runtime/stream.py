@@ -153,6 +153,19 @@ class Stream:
         other.restore(self.save())
         return other
 
+    def states(self) -> list[Array]:
+        """Copies of the state's arrays, in the contract's order: a hypothesis to come back to by `set_states`."""
+        return [array.copy() for array in self._stepper.states()]
+
+    def set_states(self, states: list[Array]) -> None:
+        """Put copies of arrays like those of `states` in the state's place. Frames and counts stay as they are."""
+        self._stepper.set_states(states)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether no step was made since the reset."""
+        return self._stepper.steps == 0
+
     @property
     def given(self) -> Mapping[str, int]:
         """Frames of the whole-sequence run that have left the stream since the reset, by output."""

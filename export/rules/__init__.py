@@ -19,6 +19,7 @@ FAMILIES = (
     "arithmetic",
     "attention",
     "attention_pool",
+    "cell",
     "complex",
     "composed",
     "conv",

@@ -88,7 +88,8 @@ class _Stack:
         if not self.over_time:
             return self._over_positions(kind, attributes)
         t, node, x = self.t, self.node, self.x
-        outputs = []
+        outputs: list[Timed] = []
+        self.cells: list[Timed] = []
         for layer in range(self.layers):
             if self.directions == 2:
                 x = self._both_ways(kind, layer, t.settle(x), attributes)
@@ -98,7 +99,8 @@ class _Stack:
         shapes = t.shape(node)
         x = t.symbol(x.value, shapes[0], x.axis, x.timing)
         h = FinalState(shapes[1], tuple(outputs) if self.directions == 1 else None)
-        return (x, h) if len(shapes) == 2 else (x, h, FinalState(shapes[2], None))
+        one_frame = self.directions == 1 and t.frames(x.timing) == 1  # c is kept once a step
+        return (x, h) if len(shapes) == 2 else (x, h, FinalState(shapes[2], tuple(self.cells) if one_frame else None))
 
     def _both_ways(self, kind: type[Op], layer: int, x: Timed, attributes: dict[str, str]) -> Timed:
         """The forward half as ever, the backward half with lookahead, brought to one delay."""
@@ -167,7 +169,11 @@ class _Stack:
             **self._parameters(index),
             **attributes,
         )[0]
-        return Timed(y, (*x.shape[:2], t.builder.shape(y)[-1]), x.axis, timing)
+        made = Timed(y, (*x.shape[:2], t.builder.shape(y)[-1]), x.axis, timing)
+        if len(pairs) == 2:
+            c = pairs[1][1]
+            self.cells.append(replace(made, value=c, shape=(*x.shape[:2], t.builder.shape(c)[-1])))
+        return made
 
     def _parameters(self, index: int) -> dict[str, str]:
         fields = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if self.biases else []), "weight_hr"]

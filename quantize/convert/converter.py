@@ -18,7 +18,7 @@ from edgernn.quantize.observe import Observations
 from edgernn.quantize.observers import Seen
 from edgernn.quantize.plan import Plan
 from edgernn.quantize.reference.fixed import LIMITS
-from edgernn.spec import StateSpec
+from edgernn.spec import DecodingSpec, StateSpec
 
 Rule = Callable[["Converter", Any], None]
 
@@ -48,6 +48,7 @@ class Converter:
         self._parameters: dict[str, Array] = {}
         self._ops: list[Op] = []
         self._states = {state.input: state for state in program.spec.states}
+        self._state_units: dict[str, tuple[float, int]] = {}  # what one of an integer state is worth, and the most
         self._coded: dict[str, Coded] = {}  # how each float value's producer left it
         self._forms: dict[tuple[str, str], Coded] = {}  # integer forms made of it, by name and dtype
         self._floats: set[str] = set()
@@ -67,7 +68,8 @@ class Converter:
                 self.as_float(port.name)
         states = tuple(self._states[state.input] for state in spec.states)
         # the proof was the float file's
-        program = Program(replace(spec, states=states, proof={}), self._values, self._parameters, tuple(self._ops))
+        spec = replace(spec, states=states, proof={}, decoding=self._decoding())
+        program = Program(spec, self._values, self._parameters, tuple(self._ops))
         coded = {name: code for name, code in self._coded.items() if name not in self._fused}
         return Converted(program, coded, self.units)
 
@@ -120,7 +122,22 @@ class Converter:
             input=old.input, output=old.output, shape=old.shape, dtype=dtype, init=StateSpec.encode(whole)
         )
         self._values[name] = Value(name, dtype, old.shape)
+        if np.ndim(scale) == 0:
+            self._state_units[name] = float(scale), limit
         self._floats.discard(name)
+
+    def _decoding(self) -> DecodingSpec | None:
+        """With the units of the integer states that a decoder starts from."""
+        loop = self.program.spec.decoding
+        if loop is None:
+            return None
+        starts = []
+        for start in loop.starts:
+            unit, limit = self._state_units.get(start.state, (1.0, None))
+            if limit is None and self._states[start.state].dtype != "float32":
+                raise QuantizeError("is coded by feature and cannot start from the encoder", place=start.state)
+            starts.append(replace(start, unit=unit, limit=limit))
+        return replace(loop, starts=tuple(starts))
 
     def leave(self, name: str, code: Coded) -> None:
         """Note in what integers a float value is left."""

@@ -72,6 +72,9 @@ class Engine(Protocol):
     def stepper(self, spec: StreamSpec) -> Stepper:
         """New buffers for one stream."""
 
+    def programs(self) -> list[Engine]:
+        """One for each program of the file, in its order: most formats hold one."""
+
     def selftest(self) -> dict[str, bool] | None:
         """By instruction set, whether the file's own test vectors give its maker's outputs; None without vectors."""
 

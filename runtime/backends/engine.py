@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgernn.errors import EdgeRNNError, InputError, MissingExtraError, ModelFileError
-from edgernn.runtime.backends import Direct, check_ports
+from edgernn.runtime.backends import Direct, Engine, check_ports
 from edgernn.spec import StreamSpec
 
 try:
@@ -26,7 +26,6 @@ except ImportError as error:
 Array = npt.NDArray[Any]
 
 ISA_VARIABLE = "ERNN_ISA"  # the environment's choice of an instruction set
-PROGRAM = 0  # of the programs in a file, the one that streams
 # MACs from which on a step lets other threads run, so that streams in several threads run on several cores. It costs
 # 0.1 µs, and beside a busy Python thread the wait for the GIL: a step of 45 µs (GRU 512) took 145 µs instead of 83.
 LONG_STEP = 1_000_000
@@ -42,7 +41,8 @@ def load_engine(data: bytes, place: str, threads: int) -> NativeEngine:
         raise InputError(
             f"{threads} threads for a step; the engine takes one", place=place, hint="leave `threads` at 1"
         )
-    return NativeEngine(data, place, _chosen_isa())
+    isa = _chosen_isa()
+    return NativeEngine(_engine.Model(data, place), place, isa, len(data))
 
 
 def usable_isas() -> list[str]:
@@ -66,32 +66,38 @@ def _chosen_isa() -> str:
 
 
 class NativeEngine:
-    """A file's bytes as the engine has checked them."""
+    """One program of a file's bytes, which the engine has checked."""
 
-    def __init__(self, data: bytes, place: str, isa: str) -> None:
-        self._model = _engine.Model(data, place)
+    def __init__(self, model: _engine.Model, place: str, isa: str, size: int, program: int = 0) -> None:
+        self._model = model
         self._place = place
         self._isa = isa
-        self._size = len(data)
-        self.spec_json = self._model.spec(PROGRAM)
-        self.summary_json = self._model.summary(PROGRAM)
+        self._size = size
+        self._program = program
+        self.spec_json = self._model.spec(self._program)
+        self.summary_json = self._model.summary(self._program)
 
     @property
     def details(self) -> dict[str, Any]:
         """The instruction set that steps are run with, and their memory."""
-        stream = self._model.stream_bytes(PROGRAM)
+        stream = self._model.stream_bytes(self._program)
         return {"isa": self._isa, "usable_isas": usable_isas(), "file_bytes": self._size, "stream_bytes": stream}
 
     def check(self, spec: StreamSpec) -> None:
         """Compare the contract with the file's tables."""
-        inputs, outputs, states = self._model.ports(PROGRAM)
+        inputs, outputs, states = self._model.ports(self._program)
         check_ports("inputs", [(port.name, port.dtype, port.shape) for port in spec.inputs], inputs, self._place)
         check_ports("outputs", [(port.name, port.dtype, port.shape) for port in spec.outputs], outputs, self._place)
         check_ports("states", [(state.input, state.dtype, state.shape) for state in spec.states], states, self._place)
 
+    def programs(self) -> list[Engine]:
+        """All programs of the file, over the same bytes."""
+        count = self._model.programs()
+        return [NativeEngine(self._model, self._place, self._isa, self._size, index) for index in range(count)]
+
     def selftest(self) -> dict[str, bool] | None:
         """On every usable instruction set."""
-        return {isa: self._model.selftest(PROGRAM, isa) for isa in usable_isas()}
+        return {isa: self._model.selftest(self._program, isa) for isa in usable_isas()}
 
     @cached_property
     def _long_steps(self) -> bool:
@@ -103,13 +109,13 @@ class NativeEngine:
     def stepper(self, spec: StreamSpec) -> NativeStepper:
         """A stream of the engine. Raises `ModelFileError` when the file asks for more memory than there is."""
         try:
-            stream = _engine.Stream(self._model, PROGRAM, self._isa, self._long_steps)
+            stream = _engine.Stream(self._model, self._program, self._isa, self._long_steps)
         except MemoryError:
-            wanted = self._model.stream_bytes(PROGRAM)
+            wanted = self._model.stream_bytes(self._program)
             raise ModelFileError(f"a stream of it takes {wanted:,} bytes of memory", place=self._place) from None
         if (stream.frames_left() is None) != (spec.frames_left is None):
             raise ModelFileError("its contract and its graph differ about the end of a sequence", place=self._place)
-        return NativeStepper(stream, self._model.ports(PROGRAM), spec)
+        return NativeStepper(stream, self._model.ports(self._program), spec)
 
 
 class NativeStepper:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgernn.errors import MissingExtraError, ModelFileError
-from edgernn.runtime.backends import Direct, Port, check_ports
+from edgernn.runtime.backends import Direct, Engine, Port, check_ports
 from edgernn.spec import LEFT_UNKNOWN, SPEC_KEY, StreamSpec
 
 Array = npt.NDArray[Any]
@@ -57,6 +57,10 @@ class OnnxEngine:
     def details(self) -> dict[str, Any]:
         """The version that runs it."""
         return {"onnxruntime": metadata.version("onnxruntime")}
+
+    def programs(self) -> list[Engine]:
+        """The file's only one."""
+        return [self]
 
     def selftest(self) -> dict[str, bool] | None:
         """An ONNX file has no test vectors."""
