@@ -18,6 +18,7 @@ COMMANDS = {
     "inspect": "Show what a model file takes, gives, keeps and costs.",
     "run": "Stream a recording, or stdin, through a model file.",
     "bench": "Measure the latency of a step.",
+    "page": "Write a web page that runs a model on the microphone.",
     "targets": "Show the boards that models live on, and what may be claimed of each.",
 }
 

@@ -62,6 +62,16 @@ _HEAD = """\
 #define ERNN_SELDOM_SCALAR
 #endif
 """
+_BEGIN = "#if defined(__GNUC__) && !defined(__clang__)\n#pragma GCC push_options\n#endif\n"
+_END = "#if defined(__GNUC__) && !defined(__clang__)\n#pragma GCC pop_options\n#endif\n"
+_BEGIN_SMALL = """\
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((minsize)), apply_to = function)
+#elif defined(__GNUC__)
+#pragma GCC optimize("Os")
+#endif
+"""
+_END_SMALL = "#if defined(__clang__)\n#pragma clang attribute pop\n#endif\n"
 _INCLUDE = re.compile(r'^#include (?:"([^"]+)"|<([^>]+)>)')
 _GUARD = re.compile(r"#ifndef (ERNN_\w+_H)\n#define \1\n(.*)\n#endif\s*$", re.S)
 _MACRO = re.compile(r"^#define (\w+)(?:\(([^)]*)\))?((?:[^\n]*\\\n)*[^\n]*)", re.M)
@@ -106,12 +116,12 @@ def _part(path: Path, text: str, repeated: set[str], condition: str) -> str:
     macros = dict.fromkeys(found[1] for found in _MACRO.finditer(text))
     lines = [f"\n/* === {path.relative_to(ENGINE / 'src')} === */\n"]
     lines += [f"#if {condition}\n"] if condition != "1" else []
-    small = '#pragma GCC optimize("Os")\n' if path.parent.name != "kernels" else ""  # runs once, or once a step
-    lines += [f"#if defined(__GNUC__) && !defined(__clang__)\n#pragma GCC push_options\n{small}#endif\n"]
+    small = path.parent.name != "kernels"  # runs once, or once a step
+    lines += [_BEGIN, _BEGIN_SMALL if small else ""]
     lines += [f"#define {name} {name}_in_{path.stem}\n" for name in names]
     lines += [text]
     lines += [f"#undef {name}\n" for name in (*names, *macros)]
-    lines += ["#if defined(__GNUC__) && !defined(__clang__)\n#pragma GCC pop_options\n#endif\n"]
+    lines += [_END_SMALL if small else "", _END]
     lines += ["#endif\n"] if condition != "1" else []
     return "".join(lines)
 

@@ -57,6 +57,15 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What an estimate of a step's time rests on (`edgernn bench --estimate`)."""
+
+    ipc: tuple[float, ...]  # instructions per cycle: least and most
+    memory_mb_s: int | None = None  # the most that its RAM can give; None: it has caches of nothing slower
+    counter: tuple[str, ...] = ()  # the emulator that counts, where programs run without one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
     """One board, or one kind of machine."""
 
@@ -72,6 +81,7 @@ class Board:
     build: Build | None = None
     emulator: Emulator | None = None
     memory: Memory = field(default_factory=Memory)
+    pace: Pace | None = None
 
     @property
     def may_show_times(self) -> bool:
@@ -86,7 +96,7 @@ class Board:
         except (OSError, ValueError) as error:
             raise TargetError(f"cannot be read as a board ({error})", place=str(path)) from None
         parts: dict[str, Any] = {**data, "name": path.stem}
-        for key, kind in {"build": Build, "emulator": Emulator, "memory": Memory}.items():
+        for key, kind in {"build": Build, "emulator": Emulator, "memory": Memory, "pace": Pace}.items():
             if key in parts:
                 parts[key] = _made(kind, parts[key], f"{path}: [{key}]")
         board: Self = _made(cls, parts, str(path))
@@ -107,6 +117,8 @@ class Board:
             wrong = "what is compiled has a [build]"
         elif self.emulator is not None and (self.emulator.kind not in EMULATORS or not self.emulator.command):
             wrong = f"an emulator's kind is one of {', '.join(EMULATORS)}, and it has a command"
+        elif self.pace is not None and not (len(self.pace.ipc) == 2 and 0 < self.pace.ipc[0] <= self.pace.ipc[1]):
+            wrong = "`ipc` is the least and the most instructions per cycle"
         elif not self.isas or self.isas[-1] != "scalar":
             wrong = "`isas` ends with `scalar`, which every CPU runs"
         if wrong:
@@ -133,6 +145,8 @@ def _made(kind: type[Any], data: Any, place: str) -> Any:
 def _fits(annotation: str, value: Any) -> bool:
     if annotation == "tuple[str, ...]":
         return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    if annotation == "tuple[float, ...]":
+        return isinstance(value, tuple) and all(type(item) in (int, float) for item in value)
     if annotation == "str":
         return isinstance(value, str)
     if annotation == "int | None":

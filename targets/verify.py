@@ -24,6 +24,7 @@ from edgernn.targets.wasm import MODULE, WASM, build_wasm
 
 Array = npt.NDArray[Any]
 Frames = Mapping[str, Array]
+SEMIHOSTING = ("-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native")
 SECONDS = 600  # of an emulator's run, until it counts as hung
 
 
@@ -102,7 +103,7 @@ def _linux(board: Board, path: Path, model: Model, frames: Frames, folder: Path)
 
 
 def _microcontroller(board: Board, path: Path, model: Model, frames: Frames, folder: Path) -> Ran:
-    command = [*emulator(board), *_SEMIHOSTING]
+    command = [*emulator(board), *SEMIHOSTING]
     program = build_hash_program(board, path, model, frames, folder)
     return Ran(flash_bytes(program), run_json([*command, "-kernel", str(program)], board)["sha256"])
 
@@ -122,7 +123,6 @@ def _raw_files(model: Model, frames: Frames, folder: Path) -> list[str]:
     return [str(file) for file in paths]
 
 
-_SEMIHOSTING = ("-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native")
 _RUNS: dict[str, Callable[[Board, Path, Model, Frames, Path], Ran]] = {
     "native": _linux,
     "qemu-user": _linux,

@@ -81,6 +81,8 @@ def test_adding_a_board_is_one_file(tmp_path: Path) -> None:
         (('isas = ["neon", "scalar"]', 'isas = "neon"'), "`isas` is 'neon'"),
         (("[emulator]", "clock_mhz = -1\n[emulator]"), "`clock_mhz` is nothing that a board has"),
         (("isas", "clock_mhz = -1\nisas"), "`clock_mhz` is -1"),
+        (("[emulator]", "[pace]\nipc = [2.0, 1.0]\n[emulator]"), "`ipc` is the least and the most"),
+        (("[emulator]", '[pace]\nipc = ["1", "2"]\n[emulator]'), "`ipc` is ('1', '2')"),
     ],
 )
 def test_refused(change: tuple[str, str], said: str, tmp_path: Path) -> None:

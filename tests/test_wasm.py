@@ -47,8 +47,8 @@ const wasm = await read({json.dumps(str(built / MODULE))}), words = process.argv
 
 
 def test_module(built: Path) -> None:
-    """At most 100 KiB, and it asks its host for nothing."""
-    assert (built / MODULE).stat().st_size <= 100 << 10
+    """At most 100 kB, and it asks its host for nothing."""
+    assert (built / MODULE).stat().st_size <= 100_000
     imports = node(built, "console.log(JSON.stringify(WebAssembly.Module.imports(new WebAssembly.Module(wasm))))")
     assert imports == []
 

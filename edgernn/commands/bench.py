@@ -14,6 +14,8 @@ import click
 from edgernn.commands.table import table
 from edgernn.errors import InputError
 from edgernn.runtime.bench import Report, bench, compare
+from edgernn.targets import find_board
+from edgernn.targets.estimate import estimate
 from edgernn.targets.remote import bench_remotely
 
 
@@ -41,6 +43,9 @@ class _Percent(click.ParamType[float]):
     "--target", "targets", multiple=True, metavar="USER@HOST", help="Measure there, over ssh; several at once."
 )
 @click.option("--board", metavar="NAME", help="What the targets are.  [default: by their CPU]")
+@click.option(
+    "--estimate", "estimated", is_flag=True, help="Count a step on the emulator of --board; no time is measured."
+)
 @click.option("--format", "kind", type=click.Choice(["table", "json", "csv", "md"]), default="table", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Short for --format json.")
 @click.option("--baseline", type=click.Path(path_type=Path), help="A JSON report of before; exit 1 when slower.")
@@ -56,6 +61,7 @@ def command(
     backend: str,
     targets: tuple[str, ...],
     board: str | None,
+    estimated: bool,
     kind: str,
     as_json: bool,
     baseline: Path | None,
@@ -64,11 +70,18 @@ def command(
 ) -> None:
     """Measure the latency of a step of FILE, back-to-back and at its real pace.
 
-    With --target it is measured on boards, by a program that needs nothing there and leaves nothing.
+    With --target it is measured on boards, by a program that needs nothing there and leaves nothing. With --estimate
+    the instructions of a step are counted for a board that is not here; the time is a range, and says so.
     """
     before = None if baseline is None else _baseline(baseline)
+    if estimated:
+        if board is None or targets or against:
+            raise click.UsageError("--estimate takes one file and --board, and no --target")
+        counted = estimate(find_board(board), file)
+        click.echo(json.dumps(counted.as_dict(), indent=2) if as_json or kind == "json" else counted.report())
+        return
     if board is not None and not targets:
-        raise click.UsageError("--board goes with --target")
+        raise click.UsageError("--board goes with --target or --estimate")
     if targets:
         if threads != 1 or backend not in ("auto", "engine"):
             raise click.UsageError("a board's runner is the engine, of one thread")

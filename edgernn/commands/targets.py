@@ -14,6 +14,7 @@ from edgernn.commands.table import table
 from edgernn.runtime import load, read_recording
 from edgernn.targets import EVIDENCE, Board, boards, find_board
 from edgernn.targets.amalgamate import write_engine
+from edgernn.targets.estimate import estimate
 from edgernn.targets.verify import verify
 
 
@@ -62,16 +63,25 @@ def show_command(board: str, as_json: bool) -> None:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("names", metavar="BOARD...", nargs=-1, required=True)
 @click.option("-i", "--input", "source", required=True, type=click.Path(path_type=Path), help="wav, npz or csv file.")
+@click.option("--estimate", "estimated", is_flag=True, help="Count a step's instructions too, where an emulator can.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-def verify_command(model: Path, names: tuple[str, ...], source: Path, as_json: bool) -> None:
+def verify_command(model: Path, names: tuple[str, ...], source: Path, estimated: bool, as_json: bool) -> None:
     """Stream a recording through MODEL as built for each BOARD, on its emulator, and compare the bits."""
     found = [find_board(name) for name in names]
     frames = read_recording(source, load(model).spec)
-    rows = [asdict(verify(board, model, frames)) for board in found]
+    rows = [asdict(verify(board, model, frames)) | (_estimated(board, model) if estimated else {}) for board in found]
     click.echo(
         json.dumps(rows, indent=2) if as_json else table([{**row, "sha256": row["sha256"][:12]} for row in rows])
     )
     sys.exit(0 if all(row["equal"] for row in rows) else 1)
+
+
+def _estimated(board: Board, model: Path) -> dict[str, Any]:
+    """The columns of an estimate; empty where nothing counts a board's instructions."""
+    if board.pace is None:
+        return {"instructions": None, "time": None}
+    counted = estimate(board, model)
+    return {"instructions": counted.instructions, "time": counted.range}
 
 
 @command.command("sources")

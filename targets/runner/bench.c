@@ -1,7 +1,9 @@
 /* ernn_bench: the latency of a step, by the protocol of `edgernn bench`, whose JSON it prints.
  *
  *     ernn_bench MODEL... [--rate HZ] [--steps N] [--seconds S] [--isa NAME]
+ *     ernn_bench MODEL --only-steps N
  *
+ * The second form runs N steps and prints no times: an emulator counts its instructions.
  * Back-to-back runs step after step, the files in turns. Paced sleeps until the next hop is due, as a live stream does. */
 #include "runner.h"
 #include <stdlib.h>
@@ -33,11 +35,15 @@ static uint32_t random_word(void) { /* xorshift: any numbers will do */
   return x;
 }
 
-static uint64_t step(subject *s) {
+static void step(subject *s) {
   uint8_t **frames = s->ring[s->at++ % RING];
-  const uint64_t began = now();
   for (uint32_t i = 0; i < s->l.inputs; i++) memcpy(ernn_input(s->l.stream, i), frames[i], s->l.input[i].port.bytes);
   ernn_step(s->l.stream);
+}
+
+static uint64_t timed(subject *s) {
+  const uint64_t began = now();
+  step(s);
   return now() - began;
 }
 
@@ -130,7 +136,7 @@ static void paced(subject *s, double seconds) {
       const struct timespec wait = {(time_t)((due - at) / 1000000000u), (long)((due - at) % 1000000000u)};
       nanosleep(&wait, NULL);
     }
-    ns[i] = step(s);
+    ns[i] = timed(s);
     misses += now() > due + (uint64_t)period;
   }
   print_row(s, "paced", ns, count, misses);
@@ -181,7 +187,7 @@ static void print_machine(const char *governor, const char *throttled) {
 
 int main(int count, char **words) {
   const char *path[MOST_FILES], *isa = NULL;
-  size_t files = 0, steps = 2000;
+  size_t files = 0, steps = 2000, only = 0;
   double rate = 0, seconds = 5;
   for (int i = 1; i < count; i++) {
     const char *value = i + 1 < count ? words[i + 1] : NULL;
@@ -199,6 +205,8 @@ int main(int count, char **words) {
       seconds = strtod(value, NULL);
     else if (!strcmp(words[i], "--isa"))
       isa = value;
+    else if (!strcmp(words[i], "--only-steps"))
+      only = strtoul(value, NULL, 10);
     else
       fail_usage("an option is not known");
     i++;
@@ -206,9 +214,14 @@ int main(int count, char **words) {
   if (!files || steps < 100 || !(seconds > 0)) fail_usage("usage: ernn_bench MODEL... [--rate HZ] [--steps N, at least 100] [--seconds S]");
   subject *subjects = allocate(files * sizeof *subjects);
   for (size_t f = 0; f < files; f++) open_subject(subjects + f, path[f], rate, steps, isa);
+  if (only) {
+    for (size_t i = 0; i < only; i++) step(subjects);
+    printf("{\"isa\": \"%s\"}\n", ernn_stream_isa(subjects->l.stream));
+    return 0;
+  }
   for (size_t start = 0; start < steps; start += ROUND)
     for (size_t f = 0; f < files; f++)
-      for (size_t i = start; i < start + ROUND && i < steps; i++) subjects[f].ns[i] = step(subjects + f);
+      for (size_t i = start; i < start + ROUND && i < steps; i++) subjects[f].ns[i] = timed(subjects + f);
   printf("{\"schema\": %d, \"rows\": [", SCHEMA);
   for (size_t f = 0; f < files; f++) {
     if (f) fputs(", ", stdout);
