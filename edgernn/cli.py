@@ -18,6 +18,7 @@ COMMANDS = {
     "inspect": "Show what a model file takes, gives, keeps and costs.",
     "run": "Stream a recording, or stdin, through a model file.",
     "bench": "Measure the latency of a step.",
+    "report": "Write one page about model files: contract, fidelity, latency.",
     "targets": "Show the boards that models live on, and what may be claimed of each.",
 }
 
