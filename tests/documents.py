@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from edgernn.cli import edgernn as command_line
 from edgernn.errors import EdgeRNNError
@@ -99,15 +99,23 @@ class Session:
             words = shlex.split(line, comments=True)
             if not words:
                 continue
-            plain = words[0] == "edgernn" and not SHELL.search(line.partition(" #")[0])
-            self.printed += self._command(words[1:], block) if plain else self._shell(line, block)
+            target = words[-1] if words[-2:-1] == [">"] else None
+            words = words if target is None else words[:-2]
+            if words[0] != "edgernn" or SHELL.search("".join(words)):
+                self.printed += self._shell(line, block)
+                continue
+            result = self._command(words[1:], block)
+            if target is None:
+                self.printed += result.output
+            else:
+                Path(target).write_text(result.stdout, "utf-8")
 
-    def _command(self, words: list[str], block: Block) -> str:
+    def _command(self, words: list[str], block: Block) -> Result:
         """In this process, which has torch already. What measures measures briefly."""
         result = CliRunner().invoke(command_line, [*words, *BRIEF.get(words[0], [])])
         said = f"\n{result.exception}" if isinstance(result.exception, EdgeRNNError) else ""
         assert result.exit_code == 0, f"{block.place}: edgernn {shlex.join(words)}\n{result.output}{said}"
-        return result.output
+        return result
 
     def _shell(self, line: str, block: Block) -> str:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

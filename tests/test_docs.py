@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import wave
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import onnx
@@ -207,6 +209,37 @@ def test_int8_numbers_are_those_of_the_tables() -> None:
     theirs = [float(row[2]) for row in _rows("int8_accuracy.md", "onnxruntime") if row[0].startswith("lstm")]
     assert f"keep {min(ours):.0f} to {max(ours):.0f} dB" in readme
     assert f"LSTM keeps {min(theirs):.0f} to {max(theirs):.0f}" in readme
+
+
+def test_litert_numbers_are_those_of_the_tables() -> None:
+    """Time of a hybrid step as a share of litert-torch's, and the least SNR of hybrid files."""
+    readme = " ".join(README.read_text("utf-8").split())
+    cells = ("GRU 128", "GRU 256", "GRU 512", "LSTM 128", "LSTM 256", "LSTM 512")
+    shares = [float(_rows("litert_step.md", cell)[0][3]) for cell in cells]
+    assert f"takes {min(shares):.2f} to {max(shares):.2f} of the time of the same network by litert-torch" in readme
+    hybrid = [float(row[3]) for row in _rows("tflite.md", "hybrid8") if row[0].startswith(("GRU", "LSTM"))]
+    assert f"at {min(hybrid):.1f} dB and more" in readme
+
+
+LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "examples" / "README.md"], ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in LINK.findall(document.read_text("utf-8")):
+        assert target.startswith("https://") or (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("picture", sorted((ROOT / "docs" / "pictures").glob("*.*g")), ids=lambda path: path.name)
+def test_pictures_stand_alone(picture: Path) -> None:
+    """They are small, ask for nothing, have a title, and follow the reader's colours."""
+    assert picture.stat().st_size <= (150_000 if picture.suffix == ".png" else 60_000)
+    assert any(picture.name in path.read_text("utf-8") for path in DOCUMENTS), "nobody looks at it"
+    if picture.suffix == ".svg":
+        text = picture.read_text("utf-8")
+        assert ElementTree.fromstring(text)[0].text, "a title"
+        assert "prefers-color-scheme: dark" in text
+        assert not [word for word in ("href", "url(", "@import") if word in text]
 
 
 def _rows(name: str, way: str) -> list[list[str]]:

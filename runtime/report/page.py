@@ -35,7 +35,6 @@ def render(findings: Findings) -> str:
 
 
 def _sections(findings: Findings) -> Iterator[Markup]:
-    yield _section("Contract", *_contract(findings))
     yield _section("Fidelity", *_fidelity(findings))
     if findings.fidelity:
         yield _section("Error over time", *_over_time(findings))
@@ -43,6 +42,7 @@ def _sections(findings: Findings) -> Iterator[Markup]:
         yield _section("Latency on this machine", *_latency(findings.latency, _budget(findings)))
     if findings.boards:
         yield _section("Latency on boards", *_boards(findings.boards, _budget(findings)))
+    yield _section("Contract", *_contract(findings))
     yield _section("Layers", *_layers(findings))
 
 
