@@ -185,7 +185,7 @@ def test_layers_of_a_quantization(exported: Exporter, tmp_path: Path) -> None:
     """Form and SNR of each operation stand beside the float file's, and nothing is measured with --skip-bench."""
     path, told, output = exported("GRU").path, tmp_path / "q.json", tmp_path / "r.html"
     name = next(item["name"] for item in edgernn.load(path).summary if item["op"] == "GRU")
-    told.write_text(json.dumps({"nodes": [{"name": name, "form": "int8, x int16", "why": "", "snr_db": 41.26}]}))
+    told.write_text(json.dumps({"nodes": [{"name": name, "form": "int8, x int16", "snr_db": 41.26}]}))
     result = report(path, "-o", output, "--quantization", told, "--skip-bench")
     assert result.exit_code == 0, result.output
     text = output.read_text("utf-8")

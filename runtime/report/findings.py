@@ -88,7 +88,7 @@ def read_quantization(path: Path) -> dict[str, dict[str, Any]]:
     """The operations of a report of `edgernn quantize --json`, by name."""
     data = _json(path, "edgernn quantize --json")
     try:
-        return {str(node["name"]): {key: node[key] for key in ("form", "why", "snr_db")} for node in data["nodes"]}
+        return {str(node["name"]): {key: node[key] for key in ("form", "snr_db")} for node in data["nodes"]}
     except (KeyError, TypeError):
         raise InputError("is no report of `edgernn quantize --json`", place=str(path)) from None
 
