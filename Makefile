@@ -6,6 +6,7 @@
 # make system-tools  install what the tests compile, emulate and serve with (Debian; as root)
 # make int8   measure again what int8 costs: benchmarks/int8_*.md (slow)
 # make tflite measure again what benchmarks/tflite.md and litert_step.md say, beside litert-torch (2 GB more, slow)
+# make pictures   draw docs/pictures again, from what the keyword spotter does on this machine
 # make docs   measure again what docs/why-not-torch-onnx-export.md says (slow)
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ SANITIZE := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=al
 TOOLS := build-essential cmake ninja-build clang lld llvm libclang-rt-dev qemu-user libsimde-dev openssh-client openssh-server qemu-system-arm gcc-arm-none-eabi \
 	libnewlib-arm-none-eabi nodejs chromium adb
 
-.PHONY: demo test lint fuzz fuzz-engine system-tools int8 tflite support docs clean
+.PHONY: demo test lint fuzz fuzz-engine system-tools int8 tflite support docs pictures clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/keyword_spotting.py demo --out build/demo
@@ -67,6 +68,9 @@ support: $(VENV)/installed
 
 docs: $(VENV)/installed
 	$(BIN)/python benchmarks/torch_onnx_export.py
+
+pictures: $(VENV)/installed
+	$(BIN)/python docs/pictures/make.py
 
 # Again after a change of the C sources: the environment has them compiled.
 $(VENV)/installed: pyproject.toml constraints.txt $(ENGINE)

@@ -27,12 +27,12 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 
 from edgernn.commands.table import table
+from edgernn.compare import difference
 from edgernn.export import export_model, read_program
 from edgernn.ops import QGRU, QLSTM, QRNN, QLinear
 from edgernn.program import Program
 from edgernn.quantize import qat
 from edgernn.quantize.api import quantize_program
-from edgernn.quantize.compare import difference
 from edgernn.quantize.convert import Options
 from edgernn.quantize.reference import evaluate
 from edgernn.quantize.rounding import Rounding

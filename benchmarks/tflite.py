@@ -24,9 +24,9 @@ from ai_edge_litert.interpreter import Interpreter
 
 import edgernn
 from edgernn.commands.table import table
+from edgernn.compare import snr_db
 from edgernn.export import convert_model, export_model
 from edgernn.quantize import quantize_model
-from edgernn.quantize.compare import snr_db
 from edgernn.runtime.bench import machine
 
 HERE = Path(__file__).parent

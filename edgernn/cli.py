@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "Stream a recording, or stdin, through a model file.",
     "bench": "Measure the latency of a step.",
     "page": "Write a web page that runs a model on the microphone.",
+    "report": "Write one page about model files: contract, fidelity, latency.",
     "targets": "Show the boards that models live on, and what may be claimed of each.",
 }
 

@@ -1,7 +1,7 @@
 """Quantize an exported stream to exact integers."""
 
+from edgernn.compare import Difference
 from edgernn.quantize.api import QuantizeResult, quantize_model
-from edgernn.quantize.compare import Difference
 from edgernn.quantize.module import quantize_module, quantize_onnx
 from edgernn.quantize.package import QuantizedPackage, quantize_package
 from edgernn.quantize.report import NodeReport, Report

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import edgernn
 from edgernn import files
+from edgernn.compare import snr_db
 from edgernn.errors import MissingExtraError
 from edgernn.program import Program
-from edgernn.quantize.compare import snr_db
 from edgernn.quantize.data import Sequences
 from edgernn.quantize.reference import evaluate
 from edgernn.quantize.whole import output_frames, padded, run_whole

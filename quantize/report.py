@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from edgernn import ops
+from edgernn.compare import Difference, decibels, difference
 from edgernn.errors import QuantizeError
 from edgernn.program import Array, Op, Program
-from edgernn.quantize.compare import Difference, decibels, difference
 from edgernn.quantize.convert import Converted
 from edgernn.quantize.data import Sequences
 from edgernn.quantize.plan import Plan

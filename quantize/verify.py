@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 import edgernn
+from edgernn.compare import Difference, difference
 from edgernn.errors import QuantizeError
 from edgernn.program import Array
-from edgernn.quantize.compare import Difference, difference
 from edgernn.quantize.data import Source, read_sequences
 from edgernn.runtime import Model
 from edgernn.spec import StreamSpec

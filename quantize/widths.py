@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from edgernn.compare import snr_db
 from edgernn.interpret import Evaluate, float_reference
 from edgernn.program import Array, Program
-from edgernn.quantize.compare import snr_db
 from edgernn.quantize.convert import Converted, Options, convert, product_inputs
 from edgernn.quantize.data import Sequences
 from edgernn.quantize.observe import Observations

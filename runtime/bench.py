@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -56,6 +56,8 @@ class Report:
     rows: tuple[Row, ...]
     machine: dict[str, Any]
     notes: tuple[str, ...]
+    # µs of every step by file and kind, where they were measured in this process; JSON has none
+    times: Mapping[tuple[str, str], Array] = field(default_factory=dict, compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -94,16 +96,19 @@ def bench(
     subjects = [_Subject(path, rate_hz, backend, threads) for path in paths]
     notes = [note for subject in subjects for note in subject.notes] + _clock_notes()
     rows = []
-    times = {subject.name: np.zeros(steps, np.int64) for subject in subjects}
+    times = {(subject.name, "back-to-back"): np.zeros(steps, np.int64) for subject in subjects}
     for start in range(0, steps, ROUND):
         for subject in subjects:
-            _back_to_back(subject, times[subject.name][start : start + ROUND])
-    rows += [subject.row("back-to-back", times[subject.name], None) for subject in subjects]
+            _back_to_back(subject, times[subject.name, "back-to-back"][start : start + ROUND])
+    rows += [subject.row("back-to-back", times[subject.name, "back-to-back"], None) for subject in subjects]
     for subject in subjects:
         if subject.period is not None:
-            rows.append(_paced(subject, seconds))
+            paced, misses = _paced(subject, subject.period, seconds)
+            times[subject.name, "paced"] = paced
+            rows.append(subject.row("paced", paced, misses))
     rows.sort(key=lambda row: [subject.name for subject in subjects].index(row.file))
-    return Report(tuple(rows), {**machine(), "threads": threads}, tuple(dict.fromkeys(notes)))
+    micro = {key: steps_ns / 1000 for key, steps_ns in times.items()}
+    return Report(tuple(rows), {**machine(), "threads": threads}, tuple(dict.fromkeys(notes)), micro)
 
 
 class _Subject:
@@ -160,19 +165,19 @@ def _back_to_back(subject: _Subject, times: Array) -> None:
         times[index] = subject.step()
 
 
-def _paced(subject: _Subject, seconds: float) -> Row:
-    assert subject.period is not None
-    count = max(10, int(seconds / subject.period))
+def _paced(subject: _Subject, period: float, seconds: float) -> tuple[Array, int]:
+    """Times in ns, and how many steps missed their deadline."""
+    count = max(10, int(seconds / period))
     times, misses = np.zeros(count, np.int64), 0
-    due = time.perf_counter() + subject.period
+    due = time.perf_counter() + period
     for index in range(count):
         wait = due - time.perf_counter()
         if wait > 0:
             time.sleep(wait)
         times[index] = subject.step()
-        due += subject.period
+        due += period
         misses += time.perf_counter() > due
-    return subject.row("paced", times, misses)
+    return times, misses
 
 
 def _random(random: np.random.Generator, view: Array) -> Array:

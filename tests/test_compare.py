@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgernn.quantize.compare import difference, snr_db
+from edgernn.compare import difference, snr_db
 
 
 def test_ratios_over_time() -> None:

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgernn import ops
+from edgernn.compare import snr_db
 from edgernn.interpret import settled
 from edgernn.program import Array, Program
 from edgernn.quantize.api import make_options, quantize_program
-from edgernn.quantize.compare import snr_db
 from edgernn.quantize.convert import Options
 from edgernn.quantize.moments import Moments
 from edgernn.quantize.reference import evaluate

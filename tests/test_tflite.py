@@ -22,13 +22,13 @@ from test_stream import noise
 import edgernn
 from edgernn import ops
 from edgernn.cli import edgernn as cli
+from edgernn.compare import snr_db
 from edgernn.errors import EdgeRNNError, ExportError, ModelFileError, ProofError, SpecError, UnsupportedError
 from edgernn.export import convert_model, export_model, read_program
 from edgernn.export.to_tflite import to_tflite
 from edgernn.export.to_tflite.builtins import BUILTINS
 from edgernn.export.to_tflite.features import _BINARY
 from edgernn.quantize import quantize_model, quantize_module
-from edgernn.quantize.compare import snr_db
 from edgernn.runtime.backends.tflite_file import read_metadata
 from edgernn.spec import StreamSpec
 

@@ -17,9 +17,9 @@ import pytest
 from test_tflite import QUANTIZED, random_input, streamed
 
 import edgernn
+from edgernn.compare import snr_db
 from edgernn.errors import MissingExtraError
 from edgernn.export import convert_model
-from edgernn.quantize.compare import snr_db
 
 from conftest import FamilyFile, Images, TFLiteMaker
 from families import ALL
