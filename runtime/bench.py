@@ -87,7 +87,7 @@ def bench(
     threads: int = 1,
     backend: str = "auto",
 ) -> Report:
-    """Measure every file: `steps` back-to-back in turns, then `seconds` paced where a rate is known.
+    """Measure every file: `steps` back-to-back in turns, then `seconds` (0: not at all) paced where a rate is known.
 
     `rate_hz` is the rate of the input's frames, by default each file's own.
     """
@@ -100,7 +100,7 @@ def bench(
             _back_to_back(subject, times[subject.name][start : start + ROUND])
     rows += [subject.row("back-to-back", times[subject.name], None) for subject in subjects]
     for subject in subjects:
-        if subject.period is not None:
+        if subject.period is not None and seconds > 0:
             rows.append(_paced(subject, seconds))
     rows.sort(key=lambda row: [subject.name for subject in subjects].index(row.file))
     return Report(tuple(rows), {**machine(), "threads": threads}, tuple(dict.fromkeys(notes)))
