@@ -23,9 +23,9 @@ from torch.nn import functional
 from examples.measure import find_data, measure, parser, say
 
 HORIZON, PAST = 24, 48  # hours foretold, and hours that the highway sees
-WIDTH = 48
+WIDTH = 32
 TRAIN, VALID, TEST = 8640, 2880, 2880  # rows
-STEPS, BATCH, LENGTH = 900, 32, 144  # LENGTH: hours of a training sequence
+STEPS, BATCH, LENGTH = 400, 32, 144  # LENGTH: hours of a training sequence
 SETTLED = 48  # hours at its start that are not scored
 RATE_OF_LEARNING, SEED = 2e-3, 1
 PUBLISHED = (
@@ -44,20 +44,27 @@ class Forecaster(nn.Module):
         self.dropout = nn.Dropout(0.3)
         self.out = nn.Linear(WIDTH, columns * HORIZON)
         # each column's own past, as LSTNet has it (Lai et al. 2018): recurrent layers forget levels
-        self.highway = nn.Conv1d(columns, columns * HORIZON, PAST, groups=columns)
+        self.highway = nn.Conv1d(columns, columns * HORIZON, PAST, groups=columns, bias=False)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
-        nn.init.zeros_(self.highway.bias)  # type: ignore[arg-type]
         nn.init.constant_(self.highway.weight, 1 / PAST)
         for name, weight in self.gru.named_parameters():
             if "weight_hh" in name:
                 for gate in weight.data.chunk(3):
                     nn.init.orthogonal_(gate)
 
+    def keep_levels(self) -> None:
+        """Each hour foretold becomes a weighted mean of the past: of a series that is shifted, so is the forecast."""
+        with torch.no_grad():
+            weight = self.highway.weight
+            weight += (1 - weight.sum(2, keepdim=True)) / PAST
+
     def forward(self, x: Tensor) -> Tensor:
         """Causal: the highway is padded on its left only."""
-        hidden, _ = self.gru(x)
-        own = self.highway(functional.pad(x.transpose(1, 2), (PAST - 1, 0))).transpose(1, 2)
+        past = functional.pad(x.transpose(1, 2), (PAST - 1, 0))
+        own = self.highway(past).transpose(1, 2)
+        level = functional.avg_pool1d(past, PAST, 1).transpose(1, 2)
+        hidden, _ = self.gru(x - level)  # levels of next year are none that it has learned
         return own + self.out(self.dropout(hidden))
 
 
@@ -115,6 +122,7 @@ def train(series: Array, steps: int) -> Forecaster:
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        model.keep_levels()
         schedule.step()
         if step % 50 == 49 or step == steps - 1:
             model.eval()
