@@ -101,7 +101,7 @@ def train(beats: Array, steps: int) -> Autoencoder:
         batch = torch.from_numpy(beats[random.integers(0, len(beats), BATCH)])
         loss = model(batch).mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

@@ -30,6 +30,7 @@ POINTS, RATE = 16, 15  # frames of a track, and per second
 VIEW = 0.4  # side of the cut-out, as a share of the camera's picture
 BACK = 2  # frames between the pictures whose difference shows motion
 SPOT, NOISE = 1.2, 0.1  # radius in pixels, and deviation of the noise
+EACH = 240  # generated tracks of a gesture
 BLOCK = 80  # rows that train or test together; every fourth block tests
 WIDTH = 64
 STEPS, BATCH = 400, 32
@@ -77,20 +78,20 @@ def load_tracks(path: Path | None) -> tuple[str, tuple[str, ...], Array, Array]:
     return "finger tips, rendered", tuple(map(str, data["class_names"])), data["x"], data["y"].astype(np.int64)
 
 
-def generated_tracks(each: int = 240) -> tuple[Array, Array]:
+def generated_tracks() -> tuple[Array, Array]:
     """Trembling, circles both ways, and straight lines, in the order of their gestures."""
     random = np.random.default_rng(0)
     at = np.arange(POINTS)[:, None] / POINTS
     tracks = []
     for gesture in range(4):
-        for _ in range(each):
+        for _ in range(EACH):
             angle, size = random.uniform(0, 2 * np.pi), random.uniform(0.15, 0.3)
             turn = angle + 2 * np.pi * at * (1 if gesture == 1 else -1)
             circle = size * np.concatenate([np.cos(turn), np.sin(turn)], 1)
             line = size * 2 * at * np.array([np.cos(angle), np.sin(angle)])
             track = (np.zeros((POINTS, 2)), circle, circle, line)[gesture]
             tracks.append(track - track[0] + 0.01 * random.standard_normal((POINTS, 2)))
-    return np.array(tracks, np.float32), np.repeat(np.arange(4), each)
+    return np.array(tracks, np.float32), np.repeat(np.arange(4), EACH)
 
 
 def render(tracks: Array, random: np.random.Generator) -> Array:

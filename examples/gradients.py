@@ -28,7 +28,7 @@ from examples.measure import measure, parser, say
 
 LENGTH, FEATURES, WIDTH = 80, 4, 32
 NOISE = 0.3  # deviation of the frames behind the first
-LARGE = 2.5  # factor on recurrent weights that makes gradients explode
+LARGE = 6.0  # factor on recurrent weights that makes gradients explode
 CLIP = 1.0
 STEPS, BATCH, TEST, CALIBRATION = 300, 32, 1000, 20
 RATE_OF_LEARNING, SEED = 3e-3, 1
@@ -115,7 +115,7 @@ def gradient_norms(model: Remember) -> Array:
     """Of the last output, by every step's input: root mean square over sequences, `[LENGTH]`."""
     x, _ = frames(BATCH, np.random.default_rng(SEED))
     x.requires_grad_()
-    model(x)[:, -1].sum().backward()  # type: ignore[no-untyped-call]
+    model(x)[:, -1].sum().backward()
     assert x.grad is not None
     return np.asarray(x.grad.pow(2).sum(2).mean(0).sqrt())
 
@@ -139,7 +139,8 @@ def accuracy(model: Callable[[Tensor], Tensor]) -> float:
     """Share of new sequences whose first frame is known at the end, in %."""
     x, wanted = frames(TEST, np.random.default_rng(SEED + 1))
     with torch.no_grad():
-        return 100 * float(((model(x)[:, -1] > 0) == (wanted > 0)).float().mean())
+        last = model(x)[:, -1]
+    return 100 * float(torch.where(wanted > 0, last > 0, last < 0).float().mean())
 
 
 def streamed_accuracy(path: Path) -> float:
@@ -161,7 +162,7 @@ def streamed_accuracy(path: Path) -> float:
 def plot(curves: Mapping[str, Array], path: Path) -> None:
     """Norms over time on a logarithmic scale, as SVG."""
     width, height, left, top = 640, 360, 60, 20
-    floor, ceiling = -12, 4  # powers of ten
+    floor, ceiling = -16, 12  # powers of ten
 
     def point(step: int, norm: float) -> str:
         power = np.clip(np.log10(max(norm, 1e-30)), floor, ceiling)
@@ -178,8 +179,8 @@ def plot(curves: Mapping[str, Array], path: Path) -> None:
     for (name, norms), colour in zip(curves.items(), COLOURS, strict=True):
         points = " ".join(point(step, norm) for step, norm in enumerate(norms))
         lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        y = top + 20 + 22 * list(curves).index(name)
-        lines.append(f'<text x="{width - 180}" y="{y}" fill="{colour}" font-size="12">{name}</text>')
+        height_of_name = top + 20 + 22 * list(curves).index(name)
+        lines.append(f'<text x="{width - 180}" y="{height_of_name}" fill="{colour}" font-size="12">{name}</text>')
     label = f"gradient of the last output by the input of each of {LENGTH} steps"
     lines.append(f'<text x="{left}" y="{height - 12}" font-size="12">{label}</text></svg>')
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -210,7 +211,7 @@ def main() -> None:
     for way in (*WAYS, unclipped):
         began = time.perf_counter()
         model, largest = train(way, given.steps)
-        right = accuracy(model)
+        right = accuracy(model)  # what is NaN is wrong
         norms = curves.get(way.name, curves[WAYS[1].name])
         rows.append(
             {
@@ -221,7 +222,7 @@ def main() -> None:
             }
         )
         say(f"{way.name}: {right:.1f} %  {time.perf_counter() - began:.0f} s")
-        if right > best[0]:
+        if right >= best[0] and way.clip:
             best = (right, way, model)
     from edgernn.commands.table import table
 

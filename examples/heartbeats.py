@@ -118,7 +118,8 @@ def generated_record() -> Record:
     """Bumps for P, QRS and T; every sixth beat or so is a V: early, wide, without P, with a pause behind it."""
     random = np.random.default_rng(0)
     leads = 0.03 * random.standard_normal((int(MINUTES * 60 * RATE), 2))
-    at, now, times, classes = np.arange(len(leads)) / RATE, 1.0, [], []
+    at, now = np.arange(len(leads)) / RATE, 1.0
+    times, classes = list[float](), list[int]()
     while now < MINUTES * 60 - 2:
         early = random.random() < 0.17 and bool(times)
         now -= 0.3 * early

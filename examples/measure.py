@@ -182,8 +182,9 @@ def keep(result: Result, out: Path) -> None:
 def read(path: Path) -> Result:
     """What `keep` wrote."""
     fields = json.loads(path.read_text())
-    steps = {key: Steps(**fields.pop(key)) for key in ("onnxruntime", "engine")}
-    return Result(**fields, **steps)
+    for key in ("onnxruntime", "engine"):
+        fields[key] = Steps(**fields[key])
+    return Result(**fields)
 
 
 def row(result: Result) -> dict[str, Any]:
@@ -245,7 +246,7 @@ def main() -> None:
 def softmax(scores: Array) -> Array:
     """Over the last axis."""
     powers = np.exp(scores - scores.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
+    return np.asarray(powers / powers.sum(-1, keepdims=True))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ AHEAD = "8/4"  # words of the future, and words of a block
 LONGEST, OFFLINE = 50, 20  # words kept of a sentence; words of the sentences that the offline file is for
 READ = (1, 3, 5, 10, 20, LONGEST)  # words after which accuracy is told
 STEPS, BATCH = 4000, 32
+SENTENCES = 3000  # generated ones
 FORGET = 0.2  # share of words that are hidden in training
 CALIBRATION = 200  # sentences
 RATE_OF_LEARNING, SEED = 2e-3, 1
@@ -85,21 +86,21 @@ def load_sentences(path: Path | None) -> tuple[str, list[Sentence]]:
         for kind, file in ((True, "rt-polarity.pos.gz"), (False, "rt-polarity.neg.gz")):
             lines = gzip.decompress((found / file).read_bytes()).decode("cp1252", "replace").splitlines()
             sentences += [(words_of(line), kind) for line in lines]
-        for file in sorted(found.glob("sentiment_*_labelled.txt")):
-            pairs = [line.rsplit("\t", 1) for line in file.read_text("utf-8").split("\n") if "\t" in line]
+        for listed in sorted(found.glob("sentiment_*_labelled.txt")):
+            pairs = [line.rsplit("\t", 1) for line in listed.read_text("utf-8").split("\n") if "\t" in line]
             sentences += [(words_of(text), mark.strip() == "1") for text, mark in pairs]
     if not sentences:
         return "generated", generated_sentences()
     return "rt-polarity, UCI", [(words, kind) for words, kind in sentences if words]
 
 
-def generated_sentences(count: int = 3000) -> list[Sentence]:
-    """`the NOUN was (not) (very) ADJECTIVE`, one to three of it joined by `and`; `not` turns it round."""
+def generated_sentences() -> list[Sentence]:
+    """`the NOUN was (not) (very) ADJECTIVE`, one to six of it joined by `and`; `not` turns it round."""
     random, sentences = np.random.default_rng(0), list[Sentence]()
     kinds = {True: ("good", "great", "lovely", "clever"), False: ("bad", "dull", "awful", "weak")}
-    for _ in range(count):
+    for _ in range(SENTENCES):
         kind, words = bool(random.random() < 0.5), list[str]()
-        for part in range(int(random.integers(1, 4))):
+        for part in range(int(random.integers(1, 7))):
             turned = bool(random.random() < 0.3)
             noun = str(random.choice(("film", "plot", "cast", "food", "phone")))
             words += [*(["and"] if part else []), "the", noun, "was", *(["not"] if turned else [])]
@@ -214,8 +215,9 @@ def main() -> None:
         files = make_files(model, known, given.out / f"{stem}.onnx", **options)
         verdicts = streamed(files[1], test)
         read = ", ".join(f"{accuracy(verdicts, test, words):.1f} after {words}" for words in READ)
-        notes = [f"int8, in %, by words read: {read}; {len(test):,} sentences."]
+        notes = [f"int8, in %, by results given: {read}; {len(test):,} sentences."]
         if both_ways:
+            notes.append(f"A result has seen {AHEAD.split('/')[0]} words more, or up to a block beyond.")
             notes.append(offline_note(model, known, test, given.out / f"{stem}-offline.onnx"))
         measure(
             stem,

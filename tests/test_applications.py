@@ -13,12 +13,23 @@ import pytest
 import edgernn
 from examples import measure, text_generation
 
-# constants of the example that make it small, and what its row is called
+# constants of each example that make it small; `rows` where they are not called like it
 SMALL: dict[str, dict[str, Any]] = {
-    "text_generation": {"TEST_BYTES": 1500, "CALIBRATION": 2, "STDLIB_BYTES": 60_000, "name": "text_generation-stdlib"},
+    "text_generation": {
+        "TEST_BYTES": 1500,
+        "CALIBRATION": 2,
+        "STDLIB_BYTES": 60_000,
+        "rows": ["text_generation-stdlib"],
+    },
     "forecast": {"TRAIN": 900, "VALID": 120, "TEST": 120},
     "anomaly": {"CALIBRATION": 18, "WIDTH": 8},
     "heartbeats": {"MINUTES": 4, "BATCH": 4, "SCORED": 1, "CALIBRATION": 20},
+    "activity": {"BATCH": 4, "CALIBRATION": 2000},
+    "sentiment": {"SENTENCES": 400, "CALIBRATION": 20, "rows": ["sentiment", "sentiment-bilstm"]},
+    "gestures": {"BATCH": 2, "CALIBRATION": 20, "EACH": 160},
+    "keyword_detector": {"MINUTES": 0.5, "CALIBRATION": 8.0, "CHOICE": 10.0, "SECONDS": 3, "BATCH": 2},
+    "speech_enhancement": {"CALIBRATION": 0.5},
+    "gradients": {"LENGTH": 30, "TEST": 40, "CALIBRATION": 3},
 }
 
 
@@ -36,22 +47,23 @@ def test_application(
     """Trains a step or two, proves, quantizes, streams: a row, and a file that is exact on every instruction set."""
     example = importlib.import_module(f"examples.{name}")
     constants = dict(SMALL[name])
-    kept = constants.pop("name", name)
+    rows = constants.pop("rows", [name])
     for constant, value in constants.items():
         monkeypatch.setattr(example, constant, value)
     monkeypatch.setattr("sys.argv", [name, "--steps", "2", "--out", str(tmp_path)])
     example.main()
     printed = capsys.readouterr().out
     assert "proved on" in printed
-    result = measure.read(tmp_path / f"{kept}.json")
-    assert all(key in printed for key in measure.row(result))
-    assert np.isfinite([result.float32, result.int8]).all()
-    assert result.parameters > 100
-    assert 0 < result.engine.p50_us <= result.engine.p99_us
-    for path in result.int8_files:
-        model = edgernn.load(path)
-        assert model.backend == "engine"
-        assert all(model.selftest().values())
+    for row in rows:
+        result = measure.read(tmp_path / f"{row}.json")
+        assert all(key in printed for key in measure.row(result))
+        assert np.isfinite([result.float32, result.int8]).all()
+        assert result.parameters > 100
+        assert 0 < result.engine.p50_us <= result.engine.p99_us
+        for path in result.int8_files:
+            model = edgernn.load(path)
+            assert model.backend == "engine"
+            assert all(model.selftest().values())
 
 
 def result(**changes: Any) -> measure.Result:
