@@ -77,7 +77,7 @@ def load_series(path: Path | None) -> tuple[str, Array]:
     if found is None:
         name, raw = "generated", generated_series()
     else:
-        columns = range(1, len(found.open().readline().split(",")))
+        columns = range(1, len(found.read_text().partition("\n")[0].split(",")))
         name, raw = found.stem, np.loadtxt(found, delimiter=",", skiprows=1, usecols=columns)
     raw = raw[: TRAIN + VALID + TEST]
     return name, ((raw - raw[:TRAIN].mean(0)) / raw[:TRAIN].std(0)).astype(np.float32)

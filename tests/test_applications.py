@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 import edgernn
-from examples import measure, text_generation
+from edgernn.quantize import quantize_model
+from examples import forecast, heartbeats, measure, text_generation
+
+GOLDEN = Path(__file__).parent / "golden" / "applications"
 
 # constants of each example that make it small; `rows` where they are not called like it
 SMALL: dict[str, dict[str, Any]] = {
@@ -28,7 +31,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "sentiment": {"SENTENCES": 400, "CALIBRATION": 20, "rows": ["sentiment", "sentiment-bilstm"]},
     "gestures": {"BATCH": 2, "CALIBRATION": 20, "EACH": 160},
     "keyword_detector": {"MINUTES": 0.5, "CALIBRATION": 8.0, "CHOICE": 10.0, "SECONDS": 3, "BATCH": 2},
-    "speech_enhancement": {"CALIBRATION": 0.5},
+    "speech_enhancement": {"CALIBRATION": 0.5, "WIDTH": "int8"},
     "gradients": {"LENGTH": 30, "TEST": 40, "CALIBRATION": 3},
 }
 
@@ -111,6 +114,27 @@ def test_committed_page_holds_what_it_says() -> None:
         found = dict(zip(names, cells, strict=True))
         kind, float32, int8 = found["quality"], float(found["float"]), float(found["int8"])
         assert abs(int8 - float32) <= (0.51 if kind.endswith("%") else 0.011 * float32), found
+
+
+def test_forecast_on_real_data(shared_data: Path, tmp_path: Path) -> None:
+    """Better than yesterday again, and int8 within 1 % of float over the four months held back."""
+    _, series = forecast.load_series(shared_data / "forecast" / "ETTh1.csv")
+    path, int8 = GOLDEN / "forecast.onnx", tmp_path / "forecast.ernn"
+    quantize_model(path, [series[:1500]], int8)
+    errors = [forecast.errors(forecast.stream_forecasts(file, series), series)[0] for file in (path, int8)]
+    assert errors[0] < 0.8 * forecast.errors(forecast.same_as_yesterday(series), series)[0]
+    assert abs(errors[1] - errors[0]) <= measure.RELATIVE * errors[0]
+
+
+def test_heartbeats_on_real_data(shared_data: Path, tmp_path: Path) -> None:
+    """Beats of the last minutes of each record: int8 within half a point of float, in the mean over N, V and F."""
+    _, records = heartbeats.load_records(shared_data / "ecg")
+    path, int8 = GOLDEN / "heartbeats.onnx", tmp_path / "heartbeats.ernn"
+    quantize_model(path, [record.leads[: 30 * heartbeats.RATE] for record in records], int8)
+    tests = [record.part(0.7, 1) for record in records]
+    scores = [heartbeats.mean_f1(heartbeats.f1_by_class(file, tests)) for file in (path, int8)]
+    assert scores[0] > 93
+    assert abs(scores[1] - scores[0]) <= measure.POINTS
 
 
 @pytest.fixture(scope="module")
