@@ -20,7 +20,8 @@ SANITIZE := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=al
 TOOLS := build-essential cmake ninja-build clang lld llvm libclang-rt-dev qemu-user libsimde-dev openssh-client openssh-server qemu-system-arm gcc-arm-none-eabi \
 	libnewlib-arm-none-eabi nodejs chromium adb
 
-APPLICATIONS := text_generation text_generation-stdlib forecast anomaly heartbeats
+APPLICATIONS := text_generation text_generation-stdlib sentiment forecast anomaly heartbeats activity gestures keyword_detector \
+	speech_enhancement gradients
 ROWS := $(APPLICATIONS:%=build/applications/%.json)
 
 .PHONY: demo test lint fuzz fuzz-engine system-tools int8 tflite support applications docs clean
@@ -75,6 +76,9 @@ applications: $(ROWS)
 
 build/applications/text_generation-stdlib.json: examples/text_generation.py | $(VENV)/installed
 	$(BIN)/python -m examples.text_generation --data stdlib
+
+build/applications/gradients.json: examples/gradients.py | $(VENV)/installed
+	$(BIN)/python -m examples.gradients --plot docs/gradients.svg
 
 build/applications/%.json: examples/%.py | $(VENV)/installed
 	$(BIN)/python -m examples.$*

@@ -33,10 +33,10 @@ SPOT, NOISE = 1.2, 0.1  # radius in pixels, and deviation of the noise
 EACH = 240  # generated tracks of a gesture
 BLOCK = 80  # rows that train or test together; every fourth block tests
 WIDTH = 64
-STEPS, BATCH = 400, 32
+STEPS, BATCH = 900, 32
 SETTLED = 4  # frames at a track's start that are not trained on; all are scored
 CALIBRATION = 100  # tracks
-RATE_OF_LEARNING, SEED = 3e-3, 1
+RATE_OF_LEARNING, SEED = 5e-3, 1
 
 Array = npt.NDArray[Any]
 

@@ -174,7 +174,7 @@ def hop_of(path: Path) -> int:
 def keep(result: Result, out: Path) -> None:
     """Write the row; nothing half-written is left."""
     out.mkdir(parents=True, exist_ok=True)
-    draft = out / f".{result.name}.json"
+    draft = out / f"{result.name}.json.part"
     draft.write_text(json.dumps(asdict(result), indent=1) + "\n")
     draft.replace(out / f"{result.name}.json")
 

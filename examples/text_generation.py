@@ -141,7 +141,7 @@ def write(
         else:
             likely = softmax(logits.astype(np.float64) / temperature)
             if top_k:
-                likely[likely < np.sort(likely)[-top_k]] = 0
+                likely[likely < np.sort(likely)[-min(top_k, BYTES)]] = 0
             byte = int(random.choice(BYTES, p=likely / likely.sum()))
         yield byte
         logits = stream.step(np.array([byte]))[0]
@@ -193,8 +193,8 @@ def main() -> None:
     given = options.parse_args()
     sampling = {"length": given.length, "seed": given.seed, "temperature": given.temperature, "top_k": given.top_k}
     if given.command == "write":
-        if given.model is None or given.length < 1 or given.temperature < 0:
-            options.error("write takes a model file, a length of 1 or more and a temperature of 0 or more")
+        if given.model is None or min(given.length - 1, given.temperature, given.top_k) < 0:
+            options.error("write takes a model file, a length of 1 or more, and no negative temperature or top-k")
         talk(given.model, given.prompt.encode(), stop=given.stop.encode(), state=given.state, **sampling)
         print()
         return
