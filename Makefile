@@ -7,6 +7,7 @@
 # make int8   measure again what int8 costs: benchmarks/int8_*.md (slow)
 # make tflite measure again what benchmarks/tflite.md and litert_step.md say, beside litert-torch (2 GB more, slow)
 # make pictures   draw docs/pictures again, from what the keyword spotter does on this machine
+# make applications  train and measure the examples that changed, and write docs/applications.md (slow)
 # make docs   measure again what docs/why-not-torch-onnx-export.md says (slow)
 
 PYTHON ?= python3
@@ -20,7 +21,11 @@ SANITIZE := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=al
 TOOLS := build-essential cmake ninja-build clang lld llvm libclang-rt-dev qemu-user libsimde-dev openssh-client openssh-server qemu-system-arm gcc-arm-none-eabi \
 	libnewlib-arm-none-eabi nodejs chromium adb
 
-.PHONY: demo test lint fuzz fuzz-engine system-tools int8 tflite support docs pictures clean
+APPLICATIONS := text_generation text_generation-stdlib sentiment forecast anomaly heartbeats activity gestures keyword_detector \
+	speech_enhancement gradients
+ROWS := $(APPLICATIONS:%=build/applications/%.json)
+
+.PHONY: demo test lint fuzz fuzz-engine system-tools int8 tflite support applications docs pictures clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/keyword_spotting.py demo --out build/demo
@@ -65,6 +70,19 @@ support: $(VENV)/installed
 	EDGERNN_SUPPORT=build/support $(BIN)/python -m pytest -q -n 2 --dist loadgroup tests/test_families.py tests/test_quantize.py \
 		tests/test_refusals.py -k "(test_contract or (test_quantize and test_families) or users_bring) and not spellings"
 	PYTHONPATH=tests $(BIN)/python tests/support.py build/support
+
+# A row is kept until its example changes; NAME-DATA is NAME on other data.
+applications: $(ROWS)
+	$(BIN)/python -m examples.measure
+
+build/applications/text_generation-stdlib.json: examples/text_generation.py | $(VENV)/installed
+	$(BIN)/python -m examples.text_generation --data stdlib
+
+build/applications/gradients.json: examples/gradients.py | $(VENV)/installed
+	$(BIN)/python -m examples.gradients --plot docs/gradients.svg
+
+build/applications/%.json: examples/%.py | $(VENV)/installed
+	$(BIN)/python -m examples.$*
 
 docs: $(VENV)/installed
 	$(BIN)/python benchmarks/torch_onnx_export.py

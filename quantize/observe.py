@@ -83,6 +83,8 @@ class _Watch:
             return
         timing = value.timing or Timing()
         frames = self._true_frames(name, array)
+        if not len(frames):  # the sequence ends before this value's first true frame
+            return
         flat = frames.reshape(len(frames), -1)
         flat = flat[np.isfinite(flat).all(1)]
         if not len(flat):

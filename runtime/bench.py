@@ -89,7 +89,7 @@ def bench(
     threads: int = 1,
     backend: str = "auto",
 ) -> Report:
-    """Measure every file: `steps` back-to-back in turns, then `seconds` paced where a rate is known.
+    """Measure every file: `steps` back-to-back in turns, then `seconds` (0: not at all) paced where a rate is known.
 
     `rate_hz` is the rate of the input's frames, by default each file's own.
     """
@@ -102,7 +102,7 @@ def bench(
             _back_to_back(subject, times[subject.name, "back-to-back"][start : start + ROUND])
     rows += [subject.row("back-to-back", times[subject.name, "back-to-back"], None) for subject in subjects]
     for subject in subjects:
-        if subject.period is not None:
+        if subject.period is not None and seconds > 0:
             paced, misses = _paced(subject, subject.period, seconds)
             times[subject.name, "paced"] = paced
             rows.append(subject.row("paced", paced, misses))

@@ -267,6 +267,18 @@ def test_bad_calibration(case: str, exported: Exporter, tmp_path: Path) -> None:
 
 
 @pytest.mark.xdist_group("GRU")
+def test_calibration_with_sequences_shorter_than_a_delay(tmp_path: Path) -> None:
+    """Their frames count where they arrive; values that are later than the sequence is long have none."""
+    path = tmp_path / "model.onnx"
+    layer = torch.nn.LSTM(8, 8, batch_first=True, bidirectional=True)
+    export_model(layer, torch.randn(1, 40, 8), path, lookahead="16/4")
+    random = np.random.default_rng(0)
+    pieces = [random.standard_normal((frames, 8)).astype("f") for frames in (400, 12)]
+    result = quantize_model(path, pieces, path.with_suffix(".ernn"))
+    assert result.report.calibration_frames == 412
+    assert not result.report.left_in_float
+
+
 def test_metric(exported: Exporter, tmp_path: Path) -> None:
     """It gets every sequence's outputs and targets; what it raises is told; no file is left then."""
     path = exported("GRU").path
