@@ -12,9 +12,8 @@ from typing import Any
 import click
 
 from edgernn.commands.table import table
-from edgernn.errors import InputError
+from edgernn.errors import HOST_INSTALL, InputError, MissingExtraError
 from edgernn.runtime.bench import Report, bench, compare
-from edgernn.targets.remote import bench_remotely
 
 
 class _Percent(click.ParamType[float]):
@@ -73,7 +72,7 @@ def command(
         if threads != 1 or backend not in ("auto", "engine"):
             raise click.UsageError("a board's runner is the engine, of one thread")
         options = ["--steps", str(steps), "--seconds", str(seconds), *(["--rate", str(rate)] if rate else [])]
-        answers = bench_remotely(targets, [file, *against], options, board)
+        answers = _remotely()(targets, [file, *against], options, board)
         reports = {answer.target: Report.from_dict(answer.report, answer.target) for answer in answers}
     else:
         here = bench([file, *against], rate_hz=rate, steps=steps, seconds=seconds, threads=threads, backend=backend)
@@ -95,6 +94,17 @@ def command(
     for line in slower:
         click.echo(f"slower: {line}", err=True)
     sys.exit(1 if slower else 0)
+
+
+def _remotely() -> Any:
+    """What measures on other machines, which is left out of a device's install."""
+    try:
+        from edgernn.targets.remote import bench_remotely
+    except ImportError:
+        raise MissingExtraError(
+            "is not in this install, which is a device's", place="--target", hint=HOST_INSTALL
+        ) from None
+    return bench_remotely
 
 
 def _baseline(path: Path) -> dict[str, Any]:

@@ -11,10 +11,8 @@ from typing import Any
 import click
 
 from edgernn.commands.table import table
-from edgernn.errors import MissingExtraError
+from edgernn.errors import HOST_INSTALL, MissingExtraError
 from edgernn.runtime import Model, load
-from edgernn.targets import find_board
-from edgernn.targets.fit import fit_on
 
 CHECKPOINTS = (".pt", ".ckpt", ".safetensors")
 
@@ -32,7 +30,7 @@ def command(file: Path, as_json: bool, backend: str, board: str | None) -> None:
         return
     model = load(file, backend)
     if board is not None:
-        fit = fit_on(find_board(board), model)
+        fit = _fit(board, model)
         click.echo(json.dumps(asdict(fit), indent=2) if as_json else fit.report())
         sys.exit(0 if fit.fits else 1)
     summary = model.summary
@@ -46,6 +44,17 @@ def command(file: Path, as_json: bool, backend: str, board: str | None) -> None:
     click.echo("\n" + table([_node(row) for row in summary]))
     click.echo("\n" + table(_states(model)) if model.spec.states else "\nno states")
     click.echo(f"\n{costs['params']} parameters, {costs['macs']} MACs and {costs['bytes']} parameter bytes per step")
+
+
+def _fit(board: str, model: Model) -> Any:
+    try:
+        from edgernn.targets import find_board
+        from edgernn.targets.fit import fit_on
+    except ImportError:
+        raise MissingExtraError(
+            "is not in this install, which is a device's", place="--board", hint=HOST_INSTALL
+        ) from None
+    return fit_on(find_board(board), model)
 
 
 def _contract(model: Model) -> list[str]:
@@ -106,8 +115,11 @@ def _states(model: Model) -> list[dict[str, Any]]:
 def _layers(file: Path) -> list[dict[str, Any]]:
     try:
         from edgernn.export.checkpoint import describe
-    except ImportError:
+    except ImportError as error:
+        device = (error.name or "").startswith("edgernn.")
         raise MissingExtraError(
-            "reading a checkpoint takes torch", place=str(file), hint="pip install 'edgernn[export]'"
+            "reading a checkpoint takes torch",
+            place=str(file),
+            hint=HOST_INSTALL if device else "pip install 'edgernn[export]'",
         ) from None
     return describe(file)
