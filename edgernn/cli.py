@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from edgernn.errors import EdgeRNNError, MissingExtraError
+from edgernn.errors import HOST_INSTALL, EdgeRNNError, MissingExtraError
 
 COMMANDS = {
     "export": "Turn a PyTorch module, or a model file, into a streaming model file.",
@@ -36,6 +36,10 @@ class _Commands(click.Group):
         try:
             module = importlib.import_module(f"edgernn.commands.{cmd_name}")
         except ImportError as error:
+            if (error.name or "").startswith("edgernn."):
+                raise MissingExtraError(
+                    "is not in this install, which is a device's", place=f"edgernn {cmd_name}", hint=HOST_INSTALL
+                ) from error
             raise MissingExtraError(
                 f"`{error.name}` is not installed", place=f"edgernn {cmd_name}", hint="pip install 'edgernn[export]'"
             ) from error

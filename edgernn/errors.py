@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+HOST_INSTALL = "it takes an install for hosts: from a checkout, pip install '.[export]'"
+
 
 class EdgeRNNError(Exception):
     """Base of every error this package raises on purpose.

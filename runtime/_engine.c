@@ -234,11 +234,11 @@ static PyObject *port_row(const ernn_port *port) {
   static const char *const dtypes[] = {
       [ERNN_FLOAT32] = "float32", [ERNN_INT64] = "int64", [ERNN_INT32] = "int32", [ERNN_INT16] = "int16",
       [ERNN_INT8] = "int8",       [ERNN_UINT8] = "uint8", [ERNN_BOOL] = "bool"};
-  PyObject *shape = PyTuple_New(port->rank);
+  PyObject *shape = PyTuple_New((Py_ssize_t)port->rank);
   for (uint32_t i = 0; shape && i < port->rank; i++) {
     PyObject *dim = PyLong_FromUnsignedLong(port->dims[i]);
     if (!dim) Py_CLEAR(shape);
-    else PyTuple_SetItem(shape, i, dim);
+    else PyTuple_SetItem(shape, (Py_ssize_t)i, dim);
   }
   if (!shape) return NULL;
   return Py_BuildValue("(NsN)", text(port->name, port->name_size), dtypes[port->dtype], shape);

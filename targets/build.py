@@ -43,7 +43,12 @@ def build_engine(board: Board) -> Path:
     build = board.build
     if build is None:
         raise TargetError("nothing says how to build for it", place=board.name)
-    return kept("engine", build, (ENGINE,), lambda folder: _cmake(build, ENGINE, folder, "ernn_static"))
+    return kept("engine", build, (ENGINE,), lambda folder: build_library(build, folder))
+
+
+def build_library(build: Build, folder: Path) -> None:
+    """Build the engine's static library in a folder."""
+    _cmake(build, ENGINE, folder, "ernn_static")
 
 
 def zig() -> Path:

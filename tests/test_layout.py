@@ -168,7 +168,7 @@ def test_wheel_has_every_source(wheel: Path) -> None:
         str(Path(*package.split(".")) / path.relative_to(ROOT / folder)): path.read_bytes()
         for folder, package in FOLDERS.items()
         for path in (ROOT / folder).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and path.name != "_engine.c"
+        if path.is_file() and "__pycache__" not in path.parts
     }
     assert packed == expected
 

@@ -11,12 +11,10 @@ from typing import Any
 
 import click
 
+from edgernn.commands.host import of_host
 from edgernn.commands.table import table
 from edgernn.errors import InputError
 from edgernn.runtime.bench import Report, bench, compare
-from edgernn.targets import find_board
-from edgernn.targets.estimate import estimate
-from edgernn.targets.remote import bench_remotely
 
 
 class _Percent(click.ParamType[float]):
@@ -77,7 +75,8 @@ def command(
     if estimated:
         if board is None or targets or against:
             raise click.UsageError("--estimate takes one file and --board, and no --target")
-        counted = estimate(find_board(board), file)
+        known = of_host("edgernn.targets", "--estimate").find_board(board)
+        counted = of_host("edgernn.targets.estimate", "--estimate").estimate(known, file)
         click.echo(json.dumps(counted.as_dict(), indent=2) if as_json or kind == "json" else counted.report())
         return
     if board is not None and not targets:
@@ -86,7 +85,9 @@ def command(
         if threads != 1 or backend not in ("auto", "engine"):
             raise click.UsageError("a board's runner is the engine, of one thread")
         options = ["--steps", str(steps), "--seconds", str(seconds), *(["--rate", str(rate)] if rate else [])]
-        answers = bench_remotely(targets, [file, *against], options, board)
+        answers = of_host("edgernn.targets.remote", "--target").bench_remotely(
+            targets, [file, *against], options, board
+        )
         reports = {answer.target: Report.from_dict(answer.report, answer.target) for answer in answers}
     else:
         here = bench([file, *against], rate_hz=rate, steps=steps, seconds=seconds, threads=threads, backend=backend)

@@ -10,11 +10,10 @@ from typing import Any
 
 import click
 
+from edgernn.commands.host import of_host
 from edgernn.commands.table import table
 from edgernn.errors import MissingExtraError
 from edgernn.runtime import Model, load
-from edgernn.targets import find_board
-from edgernn.targets.fit import fit_on
 
 CHECKPOINTS = (".pt", ".ckpt", ".safetensors")
 
@@ -32,7 +31,8 @@ def command(file: Path, as_json: bool, backend: str, board: str | None) -> None:
         return
     model = load(file, backend)
     if board is not None:
-        fit = fit_on(find_board(board), model)
+        known = of_host("edgernn.targets", "--board").find_board(board)
+        fit = of_host("edgernn.targets.fit", "--board").fit_on(known, model)
         click.echo(json.dumps(asdict(fit), indent=2) if as_json else fit.report())
         sys.exit(0 if fit.fits else 1)
     summary = model.summary
@@ -105,9 +105,10 @@ def _states(model: Model) -> list[dict[str, Any]]:
 
 def _layers(file: Path) -> list[dict[str, Any]]:
     try:
-        from edgernn.export.checkpoint import describe
+        checkpoint = of_host("edgernn.export.checkpoint", str(file))
     except ImportError:
         raise MissingExtraError(
             "reading a checkpoint takes torch", place=str(file), hint="pip install 'edgernn[export]'"
         ) from None
-    return describe(file)
+    layers: list[dict[str, Any]] = checkpoint.describe(file)
+    return layers

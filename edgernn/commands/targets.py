@@ -16,6 +16,7 @@ from edgernn.targets import EVIDENCE, Board, boards, find_board
 from edgernn.targets.amalgamate import write_engine
 from edgernn.targets.estimate import estimate
 from edgernn.targets.verify import verify
+from edgernn.targets.wheel import PLATFORMS, wheel_tag, write_wheel
 
 
 @click.group("targets")
@@ -90,6 +91,22 @@ def sources_command(folder: Path) -> None:
     """Write the engine as two files, edgernn.h and edgernn.c, into FOLDER."""
     for path in write_engine(folder):
         click.echo(f"wrote {path} ({path.stat().st_size} bytes)", err=True)
+
+
+@command.command("wheel")
+@click.argument("names", metavar="BOARD...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="For every Linux platform.")
+@click.option("-o", "--out", default="dist", show_default=True, type=click.Path(path_type=Path), help="Folder to fill.")
+def wheel_command(names: tuple[str, ...], everything: bool, out: Path) -> None:
+    """Build the device's wheel for each BOARD: numpy and click are all it needs there."""
+    if everything == bool(names):
+        raise click.UsageError("name boards, or give --all")
+    tags = (
+        [tag for tag in PLATFORMS if "linux" in tag] if everything else [wheel_tag(find_board(name)) for name in names]
+    )
+    for tag in dict.fromkeys(tags):
+        path = write_wheel(tag, out)
+        click.echo(f"{path} ({path.stat().st_size} bytes)")
 
 
 def _row(board: Board) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edgernn.commands.table import table
-from edgernn.errors import MissingExtraError, ModelFileError, QuantizeError
+from edgernn.errors import HOST_INSTALL, MissingExtraError, ModelFileError, QuantizeError
 from edgernn.runtime import load
 
 
@@ -80,8 +80,11 @@ def _compared(
     try:
         from edgernn.quantize import verify_models
     except ImportError as error:
+        device = (error.name or "").startswith("edgernn.")
         raise MissingExtraError(
-            f"`{error.name}` is not installed", place="comparing files", hint="pip install 'edgernn[export]'"
+            f"`{error.name}` is not installed",
+            place="comparing files",
+            hint=HOST_INSTALL if device else "pip install 'edgernn[export]'",
         ) from None
 
     signal, one = _signal(first, *module)
