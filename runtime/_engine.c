@@ -629,7 +629,56 @@ static PyObject *isas(PyObject *module, PyObject *none) {
   return list;
 }
 
+/* The streams of a tuple, marked busy, so that none comes twice; how many were marked is in `*marked`. */
+static ernn_stream **gather(PyObject *module, PyObject *streams, uint32_t *marked) {
+  const module_state *state = PyModule_GetState(module);
+  const Py_ssize_t count = PyTuple_Size(streams); /* raises for what is none */
+  if (count < 0 || count > UINT32_MAX) return NULL;
+  ernn_stream **found = PyMem_Malloc((size_t)(count + 1) * sizeof *found);
+  if (!found) return (ernn_stream **)PyErr_NoMemory();
+  for (; *marked < count; ++*marked) {
+    Stream *one = (Stream *)PyTuple_GetItem(streams, *marked);
+    if ((PyObject *)Py_TYPE((PyObject *)one) != state->stream)
+      PyErr_SetString(PyExc_TypeError, "step_all takes streams");
+    else if (!refuse_busy(one))
+      one->busy = 1, found[*marked] = one->stream;
+    if (PyErr_Occurred()) break;
+  }
+  if (!PyErr_Occurred()) return found;
+  PyMem_Free(found);
+  return NULL;
+}
+
+static PyObject *step_all(PyObject *module, PyObject *streams) {
+  uint32_t count = 0;
+  ernn_stream **all = gather(module, streams, &count);
+  ernn_status status = ERNN_OK;
+  if (all) {
+    int is_long = 0;
+    for (uint32_t i = 0; i < count; i++) {
+      Stream *one = (Stream *)PyTuple_GetItem(streams, i);
+      if (one->before) walk_states(one, one->before, NULL);
+      is_long |= one->long_steps;
+    }
+    PyThreadState *thread = is_long ? PyEval_SaveThread() : NULL;
+    status = ernn_step_all(all, count);
+    if (thread) PyEval_RestoreThread(thread);
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    Stream *one = (Stream *)PyTuple_GetItem(streams, i);
+    one->busy = 0;
+    if (all && !status) one->steps++;
+    if (status && one->before) walk_states(one, NULL, one->before);
+    if (status && i + 1 == count) fail(state_of(one), status, one->model->place);
+  }
+  PyMem_Free(all);
+  if (PyErr_Occurred()) return NULL;
+  Py_RETURN_NONE;
+}
+
 static PyMethodDef module_methods[] = {
+    {"step_all", step_all, METH_O,
+     "step_all(streams)\n--\n\nOne hop of each stream of a tuple. When a step is refused, all states are as they were."},
     {"isas", isas, METH_NOARGS, "isas()\n--\n\nThis build's instruction sets, best first, and whether this CPU can run each."},
     {0}};
 

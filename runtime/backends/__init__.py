@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -48,6 +48,12 @@ class Stepper(Protocol):
 
     def prefetch(self) -> None:
         """Ask the caches for the weights."""
+
+    def joined(self, steppers: Sequence[Stepper]) -> Callable[[], None] | None:
+        """One `run` of each of these steppers, this one's equals, in one call; a refusal leaves the states of all.
+
+        None where the back end has no such thing.
+        """
 
     def states(self) -> list[Array]:
         """The current state, in the contract's order."""
