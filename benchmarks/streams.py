@@ -92,8 +92,8 @@ def main() -> None:
 
 INTRODUCTION = """# N streams in one call
 
-Written by `python benchmarks/streams.py`: n single steps from Python over one joint step of n streams, and in brackets the
-joint step's time for each stream. Both give the same bits."""
+Written by `python benchmarks/streams.py`: n single steps from Python over one joint step of n streams, and in
+brackets the joint step's time for each stream. Both give the same bits."""
 
 
 if __name__ == "__main__":

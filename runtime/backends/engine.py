@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgernn.errors import EdgeRNNError, InputError, MissingExtraError, ModelFileError
-from edgernn.runtime.backends import Direct, Stepper, check_ports
+from edgernn.runtime.backends import Direct, Joined, Stepper, check_ports
 from edgernn.spec import StreamSpec
 
 try:
@@ -141,7 +141,7 @@ class NativeStepper:
         """A step that does not come back to Python on its way."""
         return _engine.Step(self._stream, x, y).step
 
-    def joined(self, steppers: Sequence[Stepper]) -> Callable[[], None] | None:
+    def joined(self, steppers: Sequence[Stepper]) -> Joined | None:
         """The engine reads a layer's weights once for several streams."""
         streams = tuple(stepper._stream for stepper in steppers if isinstance(stepper, NativeStepper))
         return partial(_engine.step_all, streams) if len(streams) == len(steppers) else None
