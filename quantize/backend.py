@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,9 @@ class ReferenceStepper:
 
     def direct(self, x: Array, y: Array) -> None:
         """There is no shorter way than `run`."""
+
+    def joined(self, steppers: Sequence[Any]) -> None:
+        """Streams are stepped one after the other."""
 
     def prefetch(self) -> None:
         """There is nothing to gain."""

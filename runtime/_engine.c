@@ -635,7 +635,90 @@ static PyObject *isas(PyObject *module, PyObject *none) {
   return list;
 }
 
+/* The streams of a tuple, marked busy, so that none comes twice; how many were marked is in `*marked`. */
+static ernn_stream **gather(PyObject *module, PyObject *streams, uint32_t *marked) {
+  const module_state *state = PyModule_GetState(module);
+  const Py_ssize_t count = PyTuple_Size(streams); /* raises for what is none */
+  if (count < 0 || count > UINT32_MAX) return NULL;
+  ernn_stream **found = PyMem_Malloc((size_t)(count + 1) * sizeof *found);
+  if (!found) return (ernn_stream **)PyErr_NoMemory();
+  for (; *marked < count; ++*marked) {
+    Stream *one = (Stream *)PyTuple_GetItem(streams, *marked);
+    if ((PyObject *)Py_TYPE((PyObject *)one) != state->stream)
+      PyErr_SetString(PyExc_TypeError, "step_all takes streams");
+    else if (!refuse_busy(one))
+      one->busy = 1, found[*marked] = one->stream;
+    if (PyErr_Occurred()) break;
+  }
+  if (!PyErr_Occurred()) return found;
+  PyMem_Free(found);
+  return NULL;
+}
+
+/* All streams' frames, one stream's behind the other's, to their input or from their output. */
+static int move_frames(ernn_stream *const *all, uint32_t count, PyObject *array, size_t each, int is_input) {
+  Py_buffer view;
+  if (PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | (is_input ? 0 : PyBUF_WRITABLE))) return -1;
+  int fits = (size_t)view.len == each * count;
+  for (uint32_t i = 0; fits && i < count; i++) {
+    uint8_t *row = (uint8_t *)view.buf + i * each;
+    if (is_input) memcpy(ernn_input(all[i], 0), row, each);
+    else memcpy(row, ernn_output(all[i], 0), each);
+  }
+  PyBuffer_Release(&view);
+  if (!fits) PyErr_SetString(PyExc_ValueError, "the array is not of the streams' size");
+  return fits ? 0 : -1;
+}
+
+/* Bytes of the only input or output of a stream. */
+static size_t port_bytes(const Stream *one, ernn_kind kind) {
+  ernn_port port;
+  return ernn_model_port(&one->model->model, one->program, kind, 0, &port) ? 0 : port.bytes;
+}
+
+static PyObject *step_all(PyObject *module, PyObject *args) {
+  PyObject *streams, *x = Py_None, *y = Py_None;
+  uint32_t count = 0;
+  if (!PyArg_ParseTuple(args, "O!|OO:step_all", &PyTuple_Type, &streams, &x, &y)) return NULL;
+  ernn_stream **all = gather(module, streams, &count);
+  const Stream *first = count ? (Stream *)PyTuple_GetItem(streams, 0) : NULL;
+  for (uint32_t i = 1; all && i < count; i++) {
+    const Stream *one = (Stream *)PyTuple_GetItem(streams, i);
+    if (one->model == first->model && one->program == first->program) continue;
+    PyErr_SetString(PyExc_ValueError, "the streams are not of one program");
+    break;
+  }
+  if (all && first && !PyErr_Occurred() && x != Py_None) move_frames(all, count, x, port_bytes(first, ERNN_INPUT), 1);
+  if (PyErr_Occurred()) PyMem_Free(all), all = NULL;
+  ernn_status status = ERNN_OK;
+  if (all) {
+    int is_long = 0;
+    for (uint32_t i = 0; i < count; i++) {
+      Stream *one = (Stream *)PyTuple_GetItem(streams, i);
+      if (one->before) walk_states(one, one->before, NULL);
+      is_long |= one->long_steps;
+    }
+    PyThreadState *thread = is_long ? PyEval_SaveThread() : NULL;
+    status = ernn_step_all(all, count);
+    if (thread) PyEval_RestoreThread(thread);
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    Stream *one = (Stream *)PyTuple_GetItem(streams, i);
+    one->busy = 0;
+    if (all && !status) one->steps++;
+    if (status && one->before) walk_states(one, NULL, one->before);
+    if (status && i + 1 == count) fail(state_of(one), status, one->model->place);
+  }
+  if (all && first && !status && y != Py_None) move_frames(all, count, y, port_bytes(first, ERNN_OUTPUT), 0);
+  PyMem_Free(all);
+  if (PyErr_Occurred()) return NULL;
+  Py_RETURN_NONE;
+}
+
 static PyMethodDef module_methods[] = {
+    {"step_all", step_all, METH_VARARGS,
+     "step_all(streams, x=None, y=None)\n--\n\nOne hop of each stream of a tuple; of one input and output each also from\n"
+     "and to C-contiguous arrays of all frames. When a step is refused, all states are as they were."},
     {"isas", isas, METH_NOARGS, "isas()\n--\n\nThis build's instruction sets, best first, and whether this CPU can run each."},
     {0}};
 

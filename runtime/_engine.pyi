@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 Port = tuple[str, str, tuple[int, ...]]  # name, dtype, shape
 Ports = tuple[list[Port], list[Port], list[Port]]  # inputs, outputs, states
 
+def step_all(streams: tuple[Stream, ...], x: Any = None, y: Any = None, /) -> None: ...
 def isas() -> list[tuple[str, bool]]: ...
 
 @final

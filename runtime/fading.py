@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,9 @@ class FadingStepper:
     def direct(self, x: Array, y: Array) -> Direct | None:
         """None: both steps are made from Python."""
         return None
+
+    def joined(self, steppers: Sequence[Stepper]) -> None:
+        """Streams are stepped one after the other."""
 
     def prefetch(self) -> None:
         """The weights are the same for both."""

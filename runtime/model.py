@@ -16,6 +16,7 @@ from edgernn.runtime import decode
 from edgernn.runtime.backends import Engine, Stepper, open_engine
 from edgernn.runtime.fading import FadingStepper
 from edgernn.runtime.stream import Frames, Stream
+from edgernn.runtime.streams import Streams
 from edgernn.spec import StreamSpec
 
 Array = npt.NDArray[Any]
@@ -138,6 +139,12 @@ class Model:
             return FadingStepper(stepper, self._engine.stepper(self.spec), self.spec, reset_every)
 
         return Stream(self.spec, make)
+
+    def streams(self, n: int) -> Streams:
+        """`n` independent streams that step together. Raises `InputError` for less than one."""
+        if n < 1:
+            raise InputError(f"{n} streams cannot step", hint="streams(64) is 64 of them")
+        return Streams([self.stream() for _ in range(n)])
 
     def __call__(self, *frames: Frames, **named: npt.ArrayLike) -> Array | dict[str, Array]:
         """Run a whole sequence through a fresh stream; gives what the PyTorch module gives, without its batch axis.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from edgernn.spec import StreamSpec
 
 Array = npt.NDArray[Any]
 Port = tuple[str, str, tuple[int, ...]]  # name, dtype, shape
+Joined = Callable[..., None]  # (), or (x, out)
 Direct = Callable[[Any, Any], Array | None]  # x, out
 
 BACKENDS = {
@@ -48,6 +49,13 @@ class Stepper(Protocol):
 
     def prefetch(self) -> None:
         """Ask the caches for the weights."""
+
+    def joined(self, steppers: Sequence[Stepper]) -> Joined | None:
+        """One `run` of each of these steppers, this one's equals, in one call; a refusal leaves the states of all.
+
+        With one input and one output each, it may be given C-contiguous arrays of all frames to take and to write.
+        None where the back end has no such thing.
+        """
 
     def states(self) -> list[Array]:
         """The current state, in the contract's order."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from functools import cached_property
+from collections.abc import Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgernn.errors import EdgeRNNError, InputError, MissingExtraError, ModelFileError
-from edgernn.runtime.backends import Direct, Engine, check_ports
+from edgernn.runtime.backends import Direct, Engine, Joined, Stepper, check_ports
 from edgernn.spec import StreamSpec
 
 try:
@@ -145,6 +146,11 @@ class NativeStepper:
     def direct(self, x: Array, y: Array) -> Direct | None:
         """A step that does not come back to Python on its way."""
         return _engine.Step(self._stream, x, y).step
+
+    def joined(self, steppers: Sequence[Stepper]) -> Joined | None:
+        """The engine reads a layer's weights once for several streams."""
+        streams = tuple(stepper._stream for stepper in steppers if isinstance(stepper, NativeStepper))
+        return partial(_engine.step_all, streams) if len(streams) == len(steppers) else None
 
     def states(self) -> list[Array]:
         """The current state, where it lies."""

@@ -5,7 +5,7 @@ Every stream has an interpreter of its own, because that holds the tensors; all 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgernn.errors import MissingExtraError, ModelFileError
-from edgernn.runtime.backends import Direct, Engine, Port, check_ports
+from edgernn.runtime.backends import Direct, Engine, Port, Stepper, check_ports
 from edgernn.runtime.backends.tflite_file import read_metadata
 from edgernn.spec import LEFT_UNKNOWN, SPEC_KEY, StreamSpec
 
@@ -159,6 +159,9 @@ class LiteRTStepper:
             return out
 
         return step
+
+    def joined(self, steppers: Sequence[Stepper]) -> None:
+        """Streams are stepped one after the other."""
 
     def prefetch(self) -> None:
         """An interpreter does not tell where its weights are."""

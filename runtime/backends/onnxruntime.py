@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgernn.errors import MissingExtraError, ModelFileError
-from edgernn.runtime.backends import Direct, Engine, Port, check_ports
+from edgernn.runtime.backends import Direct, Engine, Port, Stepper, check_ports
 from edgernn.spec import LEFT_UNKNOWN, SPEC_KEY, StreamSpec
 
 Array = npt.NDArray[Any]
@@ -125,6 +126,9 @@ class OnnxStepper:
     def direct(self, x: Array, y: Array) -> Direct | None:
         """A session has no shorter way than `run`."""
         return None
+
+    def joined(self, steppers: Sequence[Stepper]) -> None:
+        """Streams are stepped one after the other."""
 
     def prefetch(self) -> None:
         """A session does not tell where its weights are."""

@@ -5,7 +5,7 @@
  *             allocates, locks, prints, reads the environment or has a global variable that changes.
  * Threads     A model is constant once opened: any number of threads and streams share it. A stream is used by one
  *             thread at a time.
- * Real time   step, process, push, flush, reset, prefetch, state_save and state_restore take bounded time and are safe
+ * Real time   step, step_all, process, push, flush, reset, prefetch, state_save and state_restore take bounded time and are safe
  *             in an audio callback. open, stream_init and selftest read the whole model: call them before.
  * Results     Every function that can fail gives an `ernn_status`; ERNN_OK is 0.
  */
@@ -132,6 +132,10 @@ ERNN_API void *ernn_state(ernn_stream *stream, uint32_t index);
 ERNN_API int64_t *ernn_frames_left(ernn_stream *stream);
 /* One hop, from the inputs' buffers to the outputs'. */
 ERNN_API ernn_status ernn_step(ernn_stream *stream);
+/* One hop of each of `count` streams, no stream twice, as `ernn_step` would do it: the same bits. Streams of one program and
+ * instruction set that lie side by side read each panel of an int8 layer's weights once for up to 16 of them. When one of
+ * the streams is flushed or waits for the rest of a hop, none is stepped; ERNN_INDEX says that all were, one with row 0. */
+ERNN_API ernn_status ernn_step_all(ernn_stream *const *streams, uint32_t count);
 /* n >= 1 frames in, n out, with a fixed lag of delay + hop - 1 frames (zeros first). One input, one output. */
 ERNN_API ernn_status ernn_process(ernn_stream *stream, const void *in, void *out, size_t frames);
 /* Any number of frames in; the whole-sequence frames that are due out. `in[i]` is input i, `out[o]` output o with room

@@ -37,6 +37,7 @@ struct ernn_node {
   uint32_t *fault; /* the stream's: set where an index is out of range */
   uint32_t turn;   /* steps done, modulo 2^32 */
   uint32_t exact;
+  uint32_t joins; /* its body steps those that follow by `next` as well */
 };
 
 /* Same order as OPS in export/to_ernn/format.py. Layers have a body for each instruction set, the others one for all. */

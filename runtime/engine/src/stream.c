@@ -107,6 +107,7 @@ ernn_status ernn_stream_init(ernn_stream **stream, const ernn_model *m, uint32_t
                      .scratch = base + at.scratch,
                      .count = node.outs ? node.out[0]->count : 0,
                      .fault = &s->fault,
+                     .joins = node.opcode >= FLOAT_LAYERS && node.opcode < LAYERS,
                      .exact = view.program->exact || (options && options->exact)};
     for (uint32_t k = 0; k < node.ins; k++)
       if (node.in[k]) n->in[k] = place(s, node.in[k]), n->in_dtype[k] = &node.in[k]->dtype;
@@ -166,9 +167,9 @@ void ernn_reset(ernn_stream *s) {
   s->held = s->flushed = s->fault = 0;
 }
 
-static ernn_status run(ernn_stream *s) {
+/* Behind the last node. */
+static ernn_status finish(ernn_stream *s) {
   const file_program *p = s->view.program;
-  for (uint32_t i = 0; i < p->nodes; i++) s->nodes[i].run(s->nodes + i);
   for (uint32_t i = 0; i < p->states; i++) {
     const file_port *port = port_of(s, ERNN_STATE_PORT, i);
     if (port->next == port->value) continue;
@@ -181,9 +182,46 @@ static ernn_status run(ernn_stream *s) {
   return ERNN_INDEX;
 }
 
+static ernn_status run(ernn_stream *s) {
+  const uint32_t nodes = s->view.program->nodes;
+  for (uint32_t i = 0; i < nodes; i++) s->nodes[i].run(s->nodes + i);
+  return finish(s);
+}
+
+static ernn_status readiness(const ernn_stream *s) { return s->flushed ? ERNN_FLUSHED : s->held ? ERNN_WAITING : ERNN_OK; }
+
 ernn_status ernn_step(ernn_stream *s) {
-  if (s->flushed | s->held) return s->flushed ? ERNN_FLUSHED : ERNN_WAITING;
+  if (s->flushed | s->held) return readiness(s);
   return run(s);
+}
+
+/* A node of streams of one program. */
+static void run_node(ernn_stream *const *streams, uint32_t count, uint32_t index) {
+  ernn_node *first = streams[0]->nodes + index;
+  if (!first->joins) {
+    for (uint32_t k = 0; k < count; k++) first->run(streams[k]->nodes + index);
+    return;
+  }
+  for (uint32_t k = 1; k < count; k++) streams[k - 1]->nodes[index].next = streams[k]->nodes + index;
+  first->run(first);
+  for (uint32_t k = 0; k < count; k++) streams[k]->nodes[index].next = (ernn_node *)0;
+}
+
+ernn_status ernn_step_all(ernn_stream *const *streams, uint32_t count) {
+  ernn_status status = ERNN_OK;
+  for (uint32_t k = 0; k < count && !status; k++) status = readiness(streams[k]);
+  if (status) return status;
+  for (uint32_t at = 0, n; at < count; at += n) {
+    const ernn_stream *first = streams[at];
+    for (n = 1; n < JOINED && at + n < count; n++)
+      if (streams[at + n]->view.program != first->view.program || streams[at + n]->isa != first->isa) break;
+    for (uint32_t i = 0; i < first->view.program->nodes; i++) run_node(streams + at, n, i);
+    for (uint32_t k = 0; k < n; k++) {
+      const ernn_status now = finish(streams[at + k]);
+      if (now) status = now;
+    }
+  }
+  return status;
 }
 
 /* Put frames behind those that wait; `from` as in push. */

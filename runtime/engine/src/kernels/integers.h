@@ -104,15 +104,18 @@ static void run_qlinear(ernn_node *node) {
   const qlinear_attr *a = (const void *)node->attr;
   const linear_attr *l = &a->linear;
   const uint32_t each = dtype_size(*node->in_dtype[0]), count = padded16(l->out) / 16;
+  operand x[JOINED];
   for (uint32_t r = 0; r < l->rows; r++) {
     for (uint32_t g = 0; g < l->groups; g++) {
       const uint64_t from = l->start + (uint64_t)r * l->stride + (uint64_t)g * l->in;
       uint64_t y = ((uint64_t)r * l->groups + g) * l->out, row = (uint64_t)g * count * 16;
-      const operand x = prepared(node->scratch, (const uint8_t *)node->in[0] + from * each, each, l->in);
-      uint32_t left = count;
+      uint32_t left = count, s = 0;
+      for (const ernn_node *n = node; n; n = n->next)
+        x[s++] = prepared(n->scratch, (const uint8_t *)n->in[0] + from * each, each, l->in);
       for (uint32_t now; left; left -= now, row += 16 * now, y += 16 * now) {
         now = left < 4 ? left : 4;
-        qlinear_panels(a, node, x, row, y, now);
+        s = 0;
+        for (const ernn_node *n = node; n; n = n->next) qlinear_panels(a, n, x[s++], row, y, now);
       }
     }
   }
