@@ -155,7 +155,7 @@ class _Band(TorchDispatchMode):  # type: ignore[no-untyped-call]
             x, dim, *rest = args
             limit = self._layers.get(self._inside[-1])
             if limit is not None and dim % x.ndim == x.ndim - 1 and x.ndim > 1 and x.shape[-1] == x.shape[-2]:
-                index = torch.arange(x.shape[-1])
+                index = torch.arange(x.shape[-1], device=x.device)
                 behind = index[:, None] - index
                 x = x.masked_fill((behind >= limit[0]) | (behind < -limit[1]), -math.inf)
             return function(x, dim, *rest, **(kwargs or {}))

@@ -189,7 +189,7 @@ def _attended(t: Translator, node: fx.Node, x: Scores, v: Timed) -> Timed:
 class _Band:
     """Frames that attend to a band of frames.
 
-    Row r of a step's keys is q frames behind its query q + behind - r, `0 <= r < behind + ahead + frames`.
+    Row r of a step's keys lies q + behind - r frames behind its query q, `0 <= r < behind + ahead + frames`.
     """
 
     def __init__(self, t: Translator, node: fx.Node, x: Scores, v: Timed) -> None:

@@ -1,8 +1,8 @@
 """Sines and cosines of positions: rotary and sinusoidal ones.
 
-An angle of frame n is `start + n step`; in float32 its product is off by 0.03 at frame 10^6. A stream turns cosine and
-sine by `step` at every frame instead and keeps their length 1. What is off then grows slowly and is the same for
-neighbouring frames: how far queries and keys are turned against each other stays exact to rounding.
+An angle of frame n is `start + n step`; in float32 its product is off by up to 0.03 at frame 10^6. A stream turns
+cosine and sine by `step` at every frame instead and keeps their length 1. What is off then grows slowly and is the same
+for neighbouring frames: how far queries and keys are turned against each other stays exact to rounding.
 """
 
 from __future__ import annotations
