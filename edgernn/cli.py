@@ -17,6 +17,7 @@ COMMANDS = {
     "verify": "Compare model files, and the module they came from, step by step.",
     "inspect": "Show what a model file takes, gives, keeps and costs.",
     "run": "Stream a recording, or stdin, through a model file.",
+    "generate": "Print the tokens that a language model or an encoder-decoder gives.",
     "bench": "Measure the latency of a step.",
     "targets": "Show the boards that models live on, and what may be claimed of each.",
 }
