@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import seq2seq
 import torch
 from click.testing import CliRunner
 from torch import nn
@@ -21,6 +20,8 @@ from edgernn.export.to_ernn import pack
 from edgernn.quantize import quantize_model
 from edgernn.runtime import decode
 from edgernn.spec import StreamSpec
+
+import seq2seq
 
 VOCABULARY, FEATURES = 40, 24
 LOOP = DecodingSpec(start_token=1, stop_token=2, max_length=30, max_beam=4)

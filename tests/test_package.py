@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import seq2seq
 import torch
 from torch import nn
 
@@ -19,6 +18,8 @@ from edgernn import DecodingSpec
 from edgernn.errors import CalibrationError, ExportError, InputError, ModelFileError
 from edgernn.export import export_package, write_package
 from edgernn.quantize import QuantizedPackage, quantize_package
+
+import seq2seq
 
 LOOP = DecodingSpec(start_token=1, stop_token=2, max_length=20, max_beam=4)
 SAMPLED = {"method": "sample", "temperature": 0.8, "top_k": 5}

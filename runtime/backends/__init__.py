@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -72,7 +72,7 @@ class Engine(Protocol):
     def stepper(self, spec: StreamSpec) -> Stepper:
         """New buffers for one stream."""
 
-    def programs(self) -> list[Engine]:
+    def programs(self) -> Sequence[Engine]:
         """One for each program of the file, in its order: most formats hold one."""
 
     def selftest(self) -> dict[str, bool] | None:
