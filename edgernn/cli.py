@@ -17,6 +17,7 @@ COMMANDS = {
     "verify": "Compare model files, and the module they came from, step by step.",
     "inspect": "Show what a model file takes, gives, keeps and costs.",
     "run": "Stream a recording, or stdin, through a model file.",
+    "generate": "Print the tokens that a language model or an encoder-decoder gives.",
     "bench": "Measure the latency of a step.",
     "page": "Write a web page that runs a model on the microphone.",
     "report": "Write one page about model files: contract, fidelity, latency.",

@@ -1,8 +1,8 @@
 """Decoders, language models, and encoder-decoders as one package of programs that share weights.
 
-A decoder is written as in training: `forward(tokens, *start) -> logits` over the tokens of a sequence, or with attention
-as a step, `step(token, memory, length, *state) -> (logits, *state)`. Each program is proved on its own, from a random
-start, before the package is written.
+A decoder is written as in training: `forward(tokens, *start) -> logits` over the tokens of a sequence, or with
+attention as a step, `step(token, memory, length, *state) -> (logits, *state)`. Each program is proved on its own, from
+a random start, before the package is written.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from edgernn.export import parse_program, summarize
 from edgernn.interpret import Interpreter, settled
 from edgernn.program import Array, Program
 from edgernn.quantize.reference import evaluate
-from edgernn.runtime.backends import Engine
 from edgernn.spec import LEFT_UNKNOWN, StreamSpec
 
 
@@ -35,7 +34,7 @@ class ReferenceEngine:
         """NumPy's version, which the bits do not depend on."""
         return {"numpy": np.__version__}
 
-    def programs(self) -> list[Engine]:
+    def programs(self) -> list[ReferenceEngine]:
         """The file's only one."""
         return [self]
 

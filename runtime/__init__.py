@@ -3,13 +3,24 @@
 from typing import TYPE_CHECKING, Any
 
 from edgernn.runtime.frames import by_name as check_frames
-from edgernn.runtime.model import Model, load
+from edgernn.runtime.model import Model, load, load_programs
+from edgernn.runtime.package import Memory, Package, load_package
 from edgernn.runtime.stream import Stream
 
 if TYPE_CHECKING:
     from edgernn.runtime.recording import read as read_recording
 
-__all__ = ["Model", "Stream", "check_frames", "load", "read_recording"]
+__all__ = [
+    "Memory",
+    "Model",
+    "Package",
+    "Stream",
+    "check_frames",
+    "load",
+    "load_package",
+    "load_programs",
+    "read_recording",
+]
 
 
 def __getattr__(name: str) -> Any:

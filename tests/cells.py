@@ -106,6 +106,22 @@ class FastGRNN(nn.Module):
         return h, h
 
 
+class CellStep(nn.Module):
+    """PyTorch's own cell as a step."""
+
+    def __init__(self, cell: nn.GRUCell | nn.LSTMCell) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def initial_state(self, batch: int) -> tuple[Tensor, ...]:
+        zeros = torch.zeros(batch, self.cell.hidden_size)
+        return (zeros, zeros.clone()) if isinstance(self.cell, nn.LSTMCell) else (zeros,)
+
+    def step(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        new = self.cell(x, state if len(state) > 1 else state[0])
+        return (new[0], *new) if isinstance(new, tuple) else (new, new)
+
+
 class MinGRU(nn.Module):
     """A GRU whose gate and candidate see the input alone (Feng et al. 2024); its own loop over time."""
 

@@ -16,7 +16,7 @@ from edgernn.nn import LogMel, Recurrent, limited_attention, lookahead
 import networks
 import refused
 import spellings
-from cells import EMA, DiagonalSSM, FastGRNN, LayerNormLSTM, MinGRU, PeepholeLSTM, ResetBeforeGRU
+from cells import EMA, CellStep, DiagonalSSM, FastGRNN, LayerNormLSTM, MinGRU, PeepholeLSTM, ResetBeforeGRU
 
 FEATURES, HIDDEN, FRAMES = networks.FEATURES, networks.HIDDEN, 24
 
@@ -365,6 +365,8 @@ FAMILIES = (
     ),
     Family("Recurrent(GRU with reset before)", lambda: Recurrent(ResetBeforeGRU(FEATURES, HIDDEN)), frames),
     Family("Recurrent(LSTM with peepholes)", lambda: Recurrent(PeepholeLSTM(FEATURES, HIDDEN)), frames),
+    Family("step of GRUCell", lambda: CellStep(nn.GRUCell(FEATURES, HIDDEN)), frames),
+    Family("step of LSTMCell", lambda: CellStep(nn.LSTMCell(FEATURES, HIDDEN)), frames),
     Family("step of FastGRNN", lambda: FastGRNN(FEATURES, HIDDEN), frames),
     Family("step of minGRU", lambda: MinGRU(FEATURES, HIDDEN), frames),
     Family(

@@ -29,7 +29,7 @@ HOST_ONLY = {"torch", "onnx", "onnxscript", "safetensors"}
 STAGES = ("edgernn.export", "edgernn.quantize", "edgernn.runtime", "edgernn.targets")
 # what knows the integers' truth besides: test vectors are its outputs, conversions are compared with it
 TRUTHFUL = ("edgernn.export.likeness", "edgernn.export.to_ernn", "edgernn.export.to_tflite")
-DEVICE_COMMANDS = ("bench", "inspect", "page", "report", "run", "table", "targets", "verify", "__init__")
+DEVICE_COMMANDS = ("bench", "generate", "inspect", "page", "report", "run", "table", "targets", "verify", "__init__")
 TORCH_MODULES = ("edgernn.nn",)
 
 

@@ -14,11 +14,12 @@ import torch
 from torch import nn
 
 import edgernn
-import seq2seq
 from edgernn import DecodingSpec
 from edgernn.errors import CalibrationError, ExportError, InputError, ModelFileError
 from edgernn.export import export_package, write_package
 from edgernn.quantize import QuantizedPackage, quantize_package
+
+import seq2seq
 
 LOOP = DecodingSpec(start_token=1, stop_token=2, max_length=20, max_beam=4)
 SAMPLED = {"method": "sample", "temperature": 0.8, "top_k": 5}
@@ -162,7 +163,8 @@ class G2P:
         ids = torch.from_numpy(self.ids("streamingmodels"))[None]
         made = export_package(encoder, ids, decoder, tokens, self.folder, loop, labels=self.phonemes)
         write_package(made.programs, self.ernn)
-        lines = [line.split("#")[0].split() for line in gzip.open(seq2seq.DATA / "text" / "cmudict.dict.gz", "rt")]
+        with gzip.open(seq2seq.DATA / "text" / "cmudict.dict.gz", "rt", encoding="utf-8") as file:
+            lines = [line.split("#")[0].split() for line in file]
         self.dictionary = [(line[0], line[1:]) for line in lines if line[0].isalpha()]
 
     def ids(self, word: str) -> np.ndarray:

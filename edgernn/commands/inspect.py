@@ -13,7 +13,7 @@ import click
 from edgernn.commands.host import of_host
 from edgernn.commands.table import table
 from edgernn.errors import MissingExtraError
-from edgernn.runtime import Model, load
+from edgernn.runtime import Model, load, load_programs
 
 CHECKPOINTS = (".pt", ".ckpt", ".safetensors")
 
@@ -22,14 +22,16 @@ CHECKPOINTS = (".pt", ".ckpt", ".safetensors")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("--backend", default="auto", show_default=True, help="What reads the file.")
+@click.option("--program", metavar="NAME", help="Of a package's programs this one.  [default: the first]")
 @click.option("--board", metavar="NAME", help="Whether it fits into this board; exit 1 when it does not.")
-def command(file: Path, as_json: bool, backend: str, board: str | None) -> None:
+def command(file: Path, as_json: bool, backend: str, program: str | None, board: str | None) -> None:
     """Show what FILE takes, gives, keeps and costs; of a checkpoint, the layers in it."""
     if file.suffix in CHECKPOINTS:
         rows = _layers(file)
         click.echo(json.dumps(rows, indent=2) if as_json else table(rows))
         return
-    model = load(file, backend)
+    programs = load_programs(file, backend)
+    model = next(iter(programs.values())) if program is None else load(file, backend, program=program)
     if board is not None:
         known = of_host("edgernn.targets", "--board").find_board(board)
         fit = of_host("edgernn.targets.fit", "--board").fit_on(known, model)
@@ -42,6 +44,8 @@ def command(file: Path, as_json: bool, backend: str, board: str | None) -> None:
         report = {"spec": contract, "nodes": summary, "total": costs, "backend": model.backend, **model.details}
         click.echo(json.dumps(report, indent=2))
         return
+    if len(programs) > 1:
+        click.echo(f"programs {', '.join(programs)}")
     click.echo("\n".join(_contract(model)))
     click.echo("\n" + table([_node(row) for row in summary]))
     click.echo("\n" + table(_states(model)) if model.spec.states else "\nno states")
@@ -74,6 +78,9 @@ def _contract(model: Model) -> list[str]:
     lines.append(f"warm-up {warm}, until within 40 dB of a long-running stream")
     lines += [f"labels  {', '.join(spec.labels)}"] if spec.labels else []
     lines += [f"meta    {key} = {value}" for key, value in spec.meta.items()]
+    if spec.decoding is not None:
+        loop = spec.decoding
+        lines.append(f"decodes at most {loop.max_length} tokens, {loop.max_beam} hypotheses wide")
     if spec.proof:
         lines.append(
             f"proof   {spec.proof['frames']} frames of {len(spec.proof['lengths'])} sequences in"

@@ -67,7 +67,7 @@ def _carry(c: Converter, op: Cell, *kinds: tuple[str, float, int]) -> None:
         return
     for field, new, (dtype, unit, limit) in zip(op.STATES, op.outputs[1:], kinds, strict=True):
         c.state(getattr(op, field), dtype, unit, limit)
-        c.leave(new, Coded(new, dtype, unit))
+        c.leave(new, Coded(c.next_state(new), dtype, unit))
 
 
 def _cell(
@@ -109,7 +109,7 @@ def _cell(
     c.leave(op.outputs[0], y)
     fields: dict[str, Any] = {
         "name": op.name,
-        "outputs": (y.name, *op.outputs[1:]),
+        "outputs": (y.name, *map(c.next_state, op.outputs[1:])),
         "x": x.name,
         "h": op.h,
         "active": op.active,

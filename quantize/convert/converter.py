@@ -126,6 +126,15 @@ class Converter:
             self._state_units[name] = float(scale), limit
         self._floats.discard(name)
 
+    def next_state(self, name: str) -> str:
+        """What the integers of a new state are called: as in the float program, unless something reads it in float."""
+        if not any(name in op.operands for op in self.program.ops):
+            return name
+        for key, state in self._states.items():
+            if state.output == name:
+                self._states[key] = replace(state, output=f"{name}.q")
+        return f"{name}.q"
+
     def _decoding(self) -> DecodingSpec | None:
         """With the units of the integer states that a decoder starts from."""
         loop = self.program.spec.decoding

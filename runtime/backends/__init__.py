@@ -80,7 +80,7 @@ class Engine(Protocol):
     def stepper(self, spec: StreamSpec) -> Stepper:
         """New buffers for one stream."""
 
-    def programs(self) -> list[Engine]:
+    def programs(self) -> Sequence[Engine]:
         """One for each program of the file, in its order: most formats hold one."""
 
     def selftest(self) -> dict[str, bool] | None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgernn.errors import EdgeRNNError, InputError, MissingExtraError, ModelFileError
-from edgernn.runtime.backends import Direct, Engine, Joined, Stepper, check_ports
+from edgernn.runtime.backends import Direct, Joined, Stepper, check_ports
 from edgernn.spec import StreamSpec
 
 try:
@@ -91,7 +91,7 @@ class NativeEngine:
         check_ports("outputs", [(port.name, port.dtype, port.shape) for port in spec.outputs], outputs, self._place)
         check_ports("states", [(state.input, state.dtype, state.shape) for state in spec.states], states, self._place)
 
-    def programs(self) -> list[Engine]:
+    def programs(self) -> list[NativeEngine]:
         """All programs of the file, over the same bytes."""
         count = self._model.programs()
         return [NativeEngine(self._model, self._place, self._isa, self._size, index) for index in range(count)]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgernn.errors import MissingExtraError, ModelFileError
-from edgernn.runtime.backends import Direct, Engine, Port, Stepper, check_ports
+from edgernn.runtime.backends import Direct, Port, Stepper, check_ports
 from edgernn.runtime.backends.tflite_file import read_metadata
 from edgernn.spec import LEFT_UNKNOWN, SPEC_KEY, StreamSpec
 
@@ -70,7 +70,7 @@ class LiteRTEngine:
         """The version that runs it, and the least that could."""
         return {self._package: metadata.version(self._package), "needs TFLite": self._needs}
 
-    def programs(self) -> list[Engine]:
+    def programs(self) -> list[LiteRTEngine]:
         """The file's only one."""
         return [self]
 

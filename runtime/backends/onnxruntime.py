@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgernn.errors import MissingExtraError, ModelFileError
-from edgernn.runtime.backends import Direct, Engine, Port, Stepper, check_ports
+from edgernn.runtime.backends import Direct, Port, Stepper, check_ports
 from edgernn.spec import LEFT_UNKNOWN, SPEC_KEY, StreamSpec
 
 Array = npt.NDArray[Any]
@@ -59,7 +59,7 @@ class OnnxEngine:
         """The version that runs it."""
         return {"onnxruntime": metadata.version("onnxruntime")}
 
-    def programs(self) -> list[Engine]:
+    def programs(self) -> list[OnnxEngine]:
         """The file's only one."""
         return [self]
 
