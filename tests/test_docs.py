@@ -15,12 +15,14 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from edgernn.export import convert_model, export_model
+from edgernn import DecodingSpec
+from edgernn.export import convert_model, export_model, export_package
 from edgernn.quantize import quantize_model
 from edgernn.targets import find_board
 from edgernn.targets.build import build_runner
 from edgernn.targets.remote import SSH
 
+import seq2seq
 from board_tools import tool
 from documents import ROOT, Block, Session, blocks
 from engine_library import BUILD, ENGINE, cmake
@@ -65,6 +67,13 @@ def room(keyword: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.setframerate(8000)
         file.writeframes(audio.tobytes())
     shutil.copy(keyword, folder / "digits.ernn")
+    pair = (
+        seq2seq.LastState(29, 8, 8),
+        torch.randint(0, 29, (1, 9)),
+        seq2seq.NextToken(20, 8, 8),
+        torch.ones(1, 9).long(),
+    )
+    export_package(*pair, folder / "g2p.ernn", DecodingSpec(start_token=1, stop_token=2, max_length=10))
     onnx.save(_gru_step(), folder / "theirs.onnx")
     onnx.save(_voice_detector(), folder / "vad.onnx")
     onnx.save(_bidirectional(), folder / "bilstm.onnx")
