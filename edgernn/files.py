@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,6 +15,26 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` as the file `path`. Raises `EdgeRNNError` when it can't be written."""
     with draft(path) as file:
         file.write_bytes(data)
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write `files` by name as the folder `path`, all or none; one that holds no others is replaced.
+
+    Raises `EdgeRNNError` when something else lies there, or it can't be written.
+    """
+    if path.exists() and not (path.is_dir() and {item.name for item in path.iterdir()} <= files.keys()):
+        raise EdgeRNNError("holds something else already", place=str(path), hint="name a new folder")
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as room:
+            made, before = Path(room) / "made", Path(room) / "before"
+            made.mkdir()
+            for name, data in files.items():
+                (made / name).write_bytes(data)
+            if path.exists():
+                path.rename(before)
+            made.rename(path)
+    except OSError as error:
+        raise EdgeRNNError(f"cannot be written ({error.strerror})", place=str(path)) from error
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from edgernn.export.modes import Reach, parse_modes
 from edgernn.export.proof import prove
 from edgernn.export.translate import Label, translate
 from edgernn.export.windows import translate_windows
-from edgernn.files import draft, write_bytes
+from edgernn.files import draft, write_bytes, write_folder
 from edgernn.package import DECODER, ENCODER, INDEX, INDEX_VERSION
 from edgernn.program import Program
 from edgernn.spec import STREAM, DecodingSpec, OutputSpec, StartSpec, StateSpec
@@ -133,8 +133,9 @@ def export_package(
     return PackageResult(path, programs)
 
 
-def write_package(programs: Mapping[str, Program], path: Path) -> None:
+def write_package(programs: Mapping[str, Program], path: str | Path) -> None:
     """Write programs by name as one package, and test what has test vectors. Nothing half-written is left."""
+    path = Path(path)
     if path.suffix == ".ernn":
         from edgernn.export.to_ernn import pack  # it needs the reference, whose package needs this one
 
@@ -143,11 +144,9 @@ def write_package(programs: Mapping[str, Program], path: Path) -> None:
             for name in programs:
                 check_vectors(file, name)
         return
-    path.mkdir(exist_ok=True)
-    for name, program in programs.items():
-        write_bytes(path / f"{name}.onnx", encode(program, path / f"{name}.onnx"))
     index = {"package_version": INDEX_VERSION, "programs": {name: f"{name}.onnx" for name in programs}}
-    write_bytes(path / INDEX, (json.dumps(index, indent=2) + "\n").encode())
+    files = {f"{name}.onnx": encode(program, path / f"{name}.onnx") for name, program in programs.items()}
+    write_folder(path, {**files, INDEX: (json.dumps(index, indent=2) + "\n").encode()})
 
 
 def size_of(path: Path) -> int:

@@ -15,8 +15,8 @@ from torch import nn
 
 import edgernn
 from edgernn import DecodingSpec
-from edgernn.errors import CalibrationError, ExportError, InputError, ModelFileError
-from edgernn.export import export_package, write_package
+from edgernn.errors import CalibrationError, EdgeRNNError, ExportError, InputError, ModelFileError
+from edgernn.export import export_package, read_program, write_package
 from edgernn.quantize import QuantizedPackage, quantize_package
 
 import seq2seq
@@ -103,6 +103,20 @@ def test_an_encoder_may_stream(case: Case) -> None:
     newest = {port.name: port.newest for port in package.encoder.spec.outputs}
     memory = package.collect({name: array[-1] if newest[name] else array for name, array in whole.items()})
     assert package.generate(memory) == seq2seq.greedy(case.step, case.start, 1, 2, 20)
+
+
+def test_a_folder_is_written_whole_or_not_at_all(case: Case, tmp_path: Path) -> None:
+    programs = {name: read_program(case.folder / f"{name}.onnx") for name in ("encoder", "decoder")}
+    folder = tmp_path / "pair"
+    write_package(programs, folder)
+    write_package(programs, folder)  # in the place of the one before
+    assert sorted(item.name for item in folder.iterdir()) == ["decoder.onnx", "encoder.onnx", "package.json"]
+    (folder / "notes.txt").touch()
+    with pytest.raises(EdgeRNNError, match="holds something else"):
+        write_package(programs, folder)
+    with pytest.raises(EdgeRNNError, match="cannot be written"):
+        write_package(programs, tmp_path / "nowhere" / "pair")
+    assert [item.name for item in tmp_path.iterdir()] == ["pair"]
 
 
 def test_declared_maxima_hold(case: Case) -> None:
