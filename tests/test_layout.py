@@ -158,7 +158,7 @@ HOST = ("edgernn/export/", "edgernn/quantize/", "edgernn/targets/")  # what a de
 def test_wheel_has_every_source(wheel: Path) -> None:
     """No file of the package is left out, the engine's sources among them, and all are those of the checkout."""
     assert wheel.name.startswith(f"edgernn-{metadata.version('edgernn')}-cp311-abi3-")
-    assert wheel.stat().st_size <= 650_000
+    assert wheel.stat().st_size <= 750_000  # a host's; those for devices are tests/test_wheels.py's
     with zipfile.ZipFile(wheel) as archive:
         device = [item.compress_size for item in archive.infolist() if not item.filename.startswith(HOST)]
         assert sum(device) <= 300_000
