@@ -22,7 +22,7 @@ from edgernn.targets.build import HERE, zig
 from edgernn.targets.c_export import write_c
 from edgernn.targets.emulate import emulator
 from edgernn.targets.fit import STACK_BYTES
-from edgernn.targets.mcu import MCU, build_hash_program, flash_bytes, link
+from edgernn.targets.mcu import DEBUGGED, MCU, build_hash_program, flash_bytes, link
 from edgernn.targets.verify import output_hash, run_json, verify
 from examples import keyword_spotting as example
 
@@ -163,7 +163,7 @@ def test_every_operation_on_a_cortex_m4(gcc: bool, tmp_path: Path) -> None:
     command = tool(lambda: emulator(board))
     if gcc:
         needs("arm-none-eabi-gcc")
-    lines, sources = [], [tmp_path / "edgernn.c", MCU / "start.c", tmp_path / "all.c"]
+    lines, sources = [], [tmp_path / "edgernn.c", *DEBUGGED, tmp_path / "all.c"]
     for name in PROGRAMS:
         (tmp_path / f"{name}.ernn").write_bytes(pack(PROGRAMS[name]()))
         write_c(tmp_path / f"{name}.ernn", tmp_path / f"{name}.c")
