@@ -23,7 +23,7 @@ BUILD_HINT = "edgernn targets firmware BOARD MODEL.ernn -o bench.elf builds the 
 
 @dataclass(frozen=True)
 class SerialReport:
-    """What a microcontroller measured. Cycles are those of its counter; times are None where they would mean nothing."""
+    """What a microcontroller measured. Times are None where they would mean nothing."""
 
     target: str
     file: str
@@ -137,7 +137,11 @@ def _ask(target: str, question: bytes, seconds: float) -> dict[str, Any]:
             raise TargetError(f"the line broke off ({error.strerror})", place=target) from None
     if heard:
         raise _no_report(heard, target)
-    raise TargetError(f"nothing came within {seconds:g} s", place=target, hint=f"reset the board; {BUILD_HINT}")
+    raise TargetError(
+        f"nothing came within {seconds:g} s",
+        place=target,
+        hint=f"reset the board, or ask for fewer --steps; {BUILD_HINT}",
+    )
 
 
 def _parsed(line: bytes, target: str) -> dict[str, Any]:

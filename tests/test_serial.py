@@ -17,7 +17,7 @@ import edgernn
 from edgernn.cli import edgernn as command_line
 from edgernn.errors import TargetError
 from edgernn.export.to_ernn import pack
-from edgernn.targets import boards, find_board
+from edgernn.targets import find_board
 from edgernn.targets.emulate import emulator
 from edgernn.targets.fit import STACK_BYTES
 from edgernn.targets.mcu import build_firmware, read_vectors
@@ -27,7 +27,7 @@ from board_tools import tool
 from small_programs import PROGRAMS
 
 pytestmark = pytest.mark.xdist_group("targets")
-BOARDS = [board.name for board in boards() if board.firmware is not None and board.emulator is not None]
+BOARDS = ("cortex-m4", "cortex-m55")  # one of each UART's address
 
 
 def call(*words: object) -> Result:

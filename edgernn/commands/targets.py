@@ -99,7 +99,7 @@ def sources_command(folder: Path) -> None:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The .elf file to write.")
 def firmware_command(board: str, model: Path, out: Path) -> None:
-    """Build a program for the microcontroller BOARD that measures MODEL when `edgernn bench --target serial:DEV` asks."""
+    """Build a program for the microcontroller BOARD, which measures MODEL for `edgernn bench --target serial:DEV`."""
     build_firmware(find_board(board), model, out)
     click.echo(f"wrote {out} ({flash_bytes(out)} bytes of flash)", err=True)
 
