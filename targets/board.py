@@ -38,6 +38,17 @@ class Build:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Firmware:
+    """Where a microcontroller's program lies, and the serial line that it answers on (`edgernn targets firmware`)."""
+
+    uart: str  # its driver: mcu/uart_NAME.c
+    uart_at: int  # the address of its registers
+    uart_hz: int  # the clock that it divides
+    flash_at: int = 0
+    ram_at: int = 0x20000000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Emulator:
     """What runs the board's programs where the board is not."""
 
@@ -65,6 +76,9 @@ class Pace:
     counter: tuple[str, ...] = ()  # the emulator that counts, where programs run without one
 
 
+_TABLES = {"build": Build, "firmware": Firmware, "emulator": Emulator, "memory": Memory, "pace": Pace}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
     """One board, or one kind of machine."""
@@ -79,6 +93,7 @@ class Board:
     measurements: str = ""  # the report with its figures
     note: str = ""
     build: Build | None = None
+    firmware: Firmware | None = None
     emulator: Emulator | None = None
     memory: Memory = field(default_factory=Memory)
     pace: Pace | None = None
@@ -96,7 +111,7 @@ class Board:
         except (OSError, ValueError) as error:
             raise TargetError(f"cannot be read as a board ({error})", place=str(path)) from None
         parts: dict[str, Any] = {**data, "name": path.stem}
-        for key, kind in {"build": Build, "emulator": Emulator, "memory": Memory, "pace": Pace}.items():
+        for key, kind in _TABLES.items():
             if key in parts:
                 parts[key] = _made(kind, parts[key], f"{path}: [{key}]")
         board: Self = _made(cls, parts, str(path))
@@ -149,6 +164,8 @@ def _fits(annotation: str, value: Any) -> bool:
         return isinstance(value, tuple) and all(type(item) in (int, float) for item in value)
     if annotation == "str":
         return isinstance(value, str)
+    if annotation == "int":
+        return type(value) is int and value >= 0
     if annotation == "int | None":
         return type(value) is int and value > 0
     return True  # a table, which has been made already

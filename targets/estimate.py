@@ -24,7 +24,7 @@ from edgernn.targets.board import Board, Pace
 from edgernn.targets.build import HERE, build_runner, cache_folder, run_tool
 from edgernn.targets.c_export import write_c
 from edgernn.targets.emulate import emulator
-from edgernn.targets.mcu import MCU, link
+from edgernn.targets.mcu import DEBUGGED, MCU, link
 from edgernn.targets.verify import SEMIHOSTING, run_json
 
 STEPS = 64  # a multiple of the inputs that ernn_bench takes in turns, so that any run of it costs the same
@@ -166,7 +166,7 @@ def _microcontroller(board: Board, path: Path, folder: Path, steps: int) -> Path
     built, program = folder / "steps.elf", folder / f"{steps}.elf"
     if not built.is_file():
         write_c(path, folder / "model.c")
-        sources = [folder / "model.c", folder / "edgernn.c", MCU / "steps.c", MCU / "start.c"]
+        sources = [folder / "model.c", folder / "edgernn.c", MCU / "steps.c", *DEBUGGED]
         link(board, sources, built, [folder, MCU])
     head, word, tail = built.read_bytes().partition(STEPS_WORD)
     if not word or STEPS_WORD in tail:

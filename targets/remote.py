@@ -1,4 +1,4 @@
-"""Runs `ernn_bench` on boards over the system's own `ssh`, which knows the user's hosts, keys and jumps.
+"""Runs `ernn_bench` on boards over the system's own `ssh`, which knows the user's hosts, keys and jumps, or `adb`.
 
 Nothing is installed on a board. One connection carries everything: its input the program and the models, its output the
 result. They lie in a temporary folder, which a shell on the board removes when the run ends, however it ends: the end
@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shlex
 import subprocess
 import tarfile
@@ -27,11 +28,16 @@ from edgernn.targets.board import Board, find_board
 from edgernn.targets.build import HERE, build_runner
 
 SSH = "EDGERNN_SSH"  # in the environment: another command than `ssh`
+ADB = "EDGERNN_ADB"  # in the environment: another command than `adb`
+ADB_PREFIX = "adb:"
+ADB_FOLDER = "/data/local/tmp"  # where programs may be run
 OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=10")
 NO_CONNECTION = 255  # ssh's own status
 NO_ROOM, CUT_OFF = 74, 75  # the script's
 # the board whose runner suits a machine, by its `uname -m`
 MACHINES = {"aarch64": "pi-4", "armv6l": "pi-zero", "armv7l": "pi-2", "armv8l": "pi-2", "x86_64": "x86-64"}
+# and by Android's `ro.product.cpu.abi`: its kernel runs the static programs for Linux
+ABIS = {"arm64-v8a": "pi-4", "armeabi-v7a": "pi-2", "x86_64": "x86-64"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,9 @@ class RemoteReport:
 def bench_remotely(
     targets: Sequence[str], files: Sequence[Path], options: Sequence[str] = (), board: str | None = None
 ) -> list[RemoteReport]:
-    """Measure `.ernn` files on every target, `user@host` or a name of the user's ssh configuration, all at once.
+    """Measure `.ernn` files on every target, all at once.
+
+    A target is `user@host`, a name of the user's ssh configuration, or `adb:SERIAL`, a device that `adb devices` lists.
 
     `options` are those of `ernn_bench`. `board` says what the targets are; otherwise each is asked for its kind of
     CPU. Raises `TargetError` for a target that can't be reached, or on which the program fails; and whatever happens,
@@ -56,7 +64,7 @@ def bench_remotely(
         if file.suffix != ".ernn" or not file.is_file():
             raise InputError("boards take .ernn files", place=str(file), hint="edgernn export model.onnx -o model.ernn")
     for target in targets:
-        if target.startswith("-") or not target.strip():
+        if target.removeprefix(ADB_PREFIX).startswith("-") or not target.removeprefix(ADB_PREFIX).strip():
             raise TargetError(f"`{target}` is no host")
     chosen = None if board is None else find_board(board)
     connections = _Connections()
@@ -69,7 +77,7 @@ def bench_remotely(
 
 
 class _Connections:
-    """The `ssh` processes of all targets, so that they can be ended together."""
+    """The processes that talk to the targets, so that they can be ended together."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -108,7 +116,8 @@ def _bench(
     lines = (HERE / "on_board.sh").read_text("utf-8").splitlines()
     script = " ".join(line for line in lines if not line.startswith("#"))
     script = script.replace("SIZE", str(len(archive))).replace("COMMAND", command)
-    output = _ssh(target, f"exec sh -c {shlex.quote(script)}", archive, connections)
+    room = f"TMPDIR={ADB_FOLDER} " if target.startswith(ADB_PREFIX) else ""
+    output = _run(target, f"{room}exec sh -c {shlex.quote(script)}", archive, connections)
     try:
         report = json.loads(output)
     except ValueError:
@@ -117,10 +126,12 @@ def _bench(
 
 
 def _board_of(target: str, connections: _Connections) -> Board:
-    machine = _ssh(target, "uname -m", b"", connections).decode(errors="replace").strip()
-    if machine not in MACHINES:
+    android = target.startswith(ADB_PREFIX)
+    known, question = (ABIS, "getprop ro.product.cpu.abi") if android else (MACHINES, "uname -m")
+    machine = _run(target, question, b"", connections).decode(errors="replace").strip()
+    if machine not in known:
         raise TargetError(f"is a `{machine}`, for which there is no runner", place=target, hint="name it: --board")
-    return find_board(MACHINES[machine])
+    return find_board(known[machine])
 
 
 def _packed(program: Path, files: Sequence[Path]) -> bytes:
@@ -138,15 +149,21 @@ def _packed(program: Path, files: Sequence[Path]) -> bytes:
     return room.getvalue()
 
 
-def _ssh(target: str, command: str, data: bytes, connections: _Connections) -> bytes:
+def _run(target: str, command: str, data: bytes, connections: _Connections) -> bytes:
     """What a command printed on a target, whose input was `data` and stayed open until it ended."""
-    words = [*shlex.split(os.environ.get(SSH, "ssh")), *OPTIONS, target, command]
+    if target.startswith(ADB_PREFIX):
+        serial = target.removeprefix(ADB_PREFIX)
+        words = [*shlex.split(os.environ.get(ADB, "adb")), "-s", serial, "shell", "-T", command]
+        package = "adb"
+    else:
+        words = [*shlex.split(os.environ.get(SSH, "ssh")), *OPTIONS, target, command]
+        package = "openssh-client"
     with tempfile.TemporaryFile() as talk:
         try:
             process = connections.start(words, talk)
         except OSError as error:
             raise MissingExtraError(
-                f"`{words[0]}` cannot be run ({error.strerror})", hint="Debian: apt install openssh-client"
+                f"`{words[0]}` cannot be run ({error.strerror})", hint=f"Debian: apt install {package}"
             ) from None
         assert process.stdin is not None
         assert process.stdout is not None
@@ -174,16 +191,39 @@ _HINTS = {
 }
 
 
+_CLOSED = ("closed by remote", "Broken pipe", "Connection reset", "not responding", "error: closed")
+# what adb says itself, with the status 1 that a program can have too
+_ADB_ERROR = re.compile(
+    r"(adb|error): (device (unauthorized|offline|still|'.*' not found)|no devices|insufficient permissions"
+    r"|cannot connect to daemon)|\* failed to start daemon"
+)
+_ADB_HINTS = {
+    "unauthorized": "unlock the device and allow this computer to debug it",
+    "not found": "is it connected, with USB debugging on? adb devices lists those that are",
+    "no devices": "is it connected, with USB debugging on? adb devices lists those that are",
+    "authorizing": "unlock the device and try again",
+    "offline": "unplug it and plug it in again: adb reconnect",
+    "insufficient permissions": "udev rules let a user in: Debian: apt install android-sdk-platform-tools-common",
+    "daemon": "adb start-server says more",
+}
+
+
 def _failure(target: str, status: int, said: str) -> TargetError:
     last = said.splitlines()[-1] if said else ""
-    midway = any(word in said for word in ("closed by remote", "Broken pipe", "Connection reset", "not responding"))
-    if status < 0 or status in (CUT_OFF, 129) or (status == NO_CONNECTION and midway):
+    if target.startswith(ADB_PREFIX):
+        own = next((line for line in said.splitlines() if _ADB_ERROR.match(line)), None)
+        if own is not None:
+            hint = next((hint for word, hint in _ADB_HINTS.items() if word in own), "adb devices")
+            return TargetError(f"cannot be reached: {own}", place=target, hint=hint)
+    midway = any(word in said for word in _CLOSED)
+    lost = 1 if target.startswith(ADB_PREFIX) else NO_CONNECTION
+    if status < 0 or status in (CUT_OFF, 129) or (status == lost and midway):
         return TargetError("the connection ended midway; the board removes what was copied", place=target)
     if status == NO_CONNECTION:
         hint = next((hint for word, hint in _HINTS.items() if word in said), f"try: ssh {target}")
         return TargetError(f"cannot be reached: {last or 'ssh failed'}", place=target, hint=hint.format(target=target))
     if status == NO_ROOM:
         return TargetError(f"has no room in its temporary folder: {last}", place=target, hint="TMPDIR names another")
-    if status in (126, 132):  # cannot be executed; illegal instruction
+    if status in (126, 132) or "not executable" in last:  # cannot be executed (mksh gives 1); illegal instruction
         return TargetError(f"cannot run the program: {last or status}", place=target, hint="--board names another kind")
     return TargetError(f"the program ended with status {status}: {last}", place=target)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -22,3 +25,26 @@ def tool(call: Callable[[], T]) -> T:
         if "is not installed" in str(error):
             pytest.skip(f"{error.cause} (make system-tools)")
         raise
+
+
+def waited(happens: Callable[[], object], seconds: float) -> bool:
+    """Whether something happens within some seconds."""
+    end = time.monotonic() + seconds
+    while not happens():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def programs_in(folder: Path) -> list[int]:
+    """Processes that work in a folder, or below it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            where = os.readlink(path)
+        except OSError:
+            continue
+        if where.startswith(str(folder)):
+            found.append(int(path.parent.name))
+    return found

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from edgernn.targets import find_board
 from edgernn.targets.build import build_runner
 from edgernn.targets.remote import SSH, bench_remotely
 
-from board_tools import tool
+from board_tools import programs_in, tool, waited
 from engine_library import needs
 from small_programs import PROGRAMS
 
@@ -49,16 +48,6 @@ class Server:
     def is_empty(self, seconds: float = 20) -> bool:
         """Whether nothing is left in the temporary folder, after a while."""
         return waited(lambda: not list(self.room.iterdir()), seconds)
-
-
-def waited(happens: object, seconds: float) -> bool:
-    assert callable(happens)
-    end = time.monotonic() + seconds
-    while not happens():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def free_port() -> int:
@@ -212,15 +201,7 @@ class Long:
 
     def programs(self) -> list[int]:
         """Processes of `ernn_bench` that the server's users run."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/cwd"):
-            try:
-                where = os.readlink(path)
-            except OSError:
-                continue
-            if where.startswith(str(self.server.room)):
-                found.append(int(path.parent.name))
-        return found
+        return programs_in(self.server.room)
 
     def ends(self) -> tuple[int, str]:
         """Its exit status and errors, once nothing is left on the board."""

@@ -38,9 +38,14 @@ class _Percent(click.ParamType[float]):
 @click.option("--threads", default=1, show_default=True, help="Threads of a step.")
 @click.option("--backend", default="auto", show_default=True, help="What runs the step.")
 @click.option(
-    "--target", "targets", multiple=True, metavar="USER@HOST", help="Measure there, over ssh; several at once."
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="USER@HOST|adb:SERIAL|serial:DEV",
+    help="Measure there, over ssh, adb or a serial line; several at once.",
 )
 @click.option("--board", metavar="NAME", help="What the targets are.  [default: by their CPU]")
+@click.option("--clock-mhz", type=click.FloatRange(0, min_open=True), help="At what a serial line's board runs.")
 @click.option(
     "--estimate", "estimated", is_flag=True, help="Count a step on the emulator of --board; no time is measured."
 )
@@ -59,6 +64,7 @@ def command(
     backend: str,
     targets: tuple[str, ...],
     board: str | None,
+    clock_mhz: float | None,
     estimated: bool,
     kind: str,
     as_json: bool,
@@ -68,7 +74,8 @@ def command(
 ) -> None:
     """Measure the latency of a step of FILE, back-to-back and at its real pace.
 
-    With --target it is measured on boards, by a program that needs nothing there and leaves nothing. With --estimate
+    With --target it is measured on boards, by a program that needs nothing there and leaves nothing; a microcontroller
+    on a serial line has its program by `edgernn targets firmware`. With --estimate
     the instructions of a step are counted for a board that is not here; the time is a range, and says so.
     """
     before = None if baseline is None else _baseline(baseline)
@@ -78,6 +85,16 @@ def command(
         known = of_host("edgernn.targets", "--estimate").find_board(board)
         counted = of_host("edgernn.targets.estimate", "--estimate").estimate(known, file)
         click.echo(json.dumps(counted.as_dict(), indent=2) if as_json or kind == "json" else counted.report())
+        return
+    serial = [target for target in targets if target.startswith("serial:")]
+    if clock_mhz is not None and not serial:
+        raise click.UsageError("--clock-mhz goes with --target serial:DEV")
+    if serial:
+        given = against or rate or board or baseline or max_p99_us or kind in ("csv", "md")
+        if len(targets) > 1 or given or threads != 1 or backend not in ("auto", "engine"):
+            raise click.UsageError("--target serial:DEV takes one file and --steps, --clock-mhz and --json alone")
+        answer = of_host("edgernn.targets.serial", "--target").bench_serial(targets[0], file, steps, clock_mhz)
+        click.echo(json.dumps(answer.as_dict(), indent=2) if as_json or kind == "json" else answer.report())
         return
     if board is not None and not targets:
         raise click.UsageError("--board goes with --target or --estimate")

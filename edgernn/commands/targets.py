@@ -15,6 +15,7 @@ from edgernn.runtime import load, read_recording
 from edgernn.targets import EVIDENCE, Board, boards, find_board
 from edgernn.targets.amalgamate import write_engine
 from edgernn.targets.estimate import estimate
+from edgernn.targets.mcu import build_firmware, flash_bytes
 from edgernn.targets.verify import verify
 from edgernn.targets.wheel import PLATFORMS, wheel_tag, write_wheel
 
@@ -91,6 +92,16 @@ def sources_command(folder: Path) -> None:
     """Write the engine as two files, edgernn.h and edgernn.c, into FOLDER."""
     for path in write_engine(folder):
         click.echo(f"wrote {path} ({path.stat().st_size} bytes)", err=True)
+
+
+@command.command("firmware")
+@click.argument("board")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The .elf file to write.")
+def firmware_command(board: str, model: Path, out: Path) -> None:
+    """Build a program for the microcontroller BOARD, which measures MODEL for `edgernn bench --target serial:DEV`."""
+    build_firmware(find_board(board), model, out)
+    click.echo(f"wrote {out} ({flash_bytes(out)} bytes of flash)", err=True)
 
 
 @command.command("wheel")

@@ -1,23 +1,9 @@
-/* From reset to main on a Cortex-M, and a debugger's calls (semihosting), which emulators answer: print and exit. */
+/* From reset to main on a Cortex-M, and how deep the stack was. */
 #include "start.h"
 #include <stdint.h>
 
 extern uint32_t stack_top[], stack_end[], data_start[], data_end[], data_load[], bss_start[], bss_end[];
-enum { WRITE0 = 4, EXIT_EXTENDED = 0x20, APPLICATION_EXIT = 0x20026, PAINT = 0x5a5a5a5a };
-
-static void call(uint32_t number, const void *argument) {
-  register uint32_t r0 __asm__("r0") = number;
-  register const void *r1 __asm__("r1") = argument;
-  __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
-}
-
-void say(const char *text) { call(WRITE0, text); }
-
-void leave(int status) {
-  const uint32_t block[] = {APPLICATION_EXIT, (uint32_t)status};
-  call(EXIT_EXTENDED, block);
-  for (;;) {}
-}
+enum { PAINT = 0x5a5a5a5a };
 
 uint32_t stack_used(void) {
   const uint32_t *at = stack_end;
@@ -26,6 +12,8 @@ uint32_t stack_used(void) {
 }
 
 static void fault(void) { leave(99); }
+
+__attribute__((weak)) void on_tick(void) {}
 
 static void reset(void) {
   *(volatile uint32_t *)0xe000ed88 |= 0xfu << 20; /* coprocessor access: the floating point unit and vectors */
@@ -41,4 +29,4 @@ static void reset(void) {
 
 __attribute__((section(".vectors"), used)) static const void *const vectors[] = {
     stack_top, (const void *)reset, (const void *)fault, (const void *)fault,
-    (const void *)fault, (const void *)fault, (const void *)fault};
+    (const void *)fault, (const void *)fault, (const void *)fault, [15] = (const void *)on_tick};
