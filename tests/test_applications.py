@@ -32,6 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "gestures": {"BATCH": 2, "CALIBRATION": 20, "EACH": 160},
     "keyword_detector": {"MINUTES": 0.5, "CALIBRATION": 8.0, "CHOICE": 10.0, "SECONDS": 3, "BATCH": 2},
     "speech_enhancement": {"CALIBRATION": 0.5, "WIDTH": "int8"},
+    "translation": {"DATES": 300, "CALIBRATION": 5, "rows": ["translation-dates"]},
     "gradients": {"LENGTH": 30, "TEST": 40, "CALIBRATION": 3},
 }
 
