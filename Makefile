@@ -22,7 +22,7 @@ SANITIZE := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=al
 TOOLS := build-essential cmake ninja-build clang lld llvm libclang-rt-dev qemu-user libsimde-dev openssh-client openssh-server qemu-system-arm gcc-arm-none-eabi \
 	libnewlib-arm-none-eabi nodejs chromium adb
 
-APPLICATIONS := text_generation text_generation-stdlib sentiment forecast anomaly heartbeats activity gestures keyword_detector \
+APPLICATIONS := text_generation text_generation-stdlib translation sentiment forecast anomaly heartbeats activity gestures keyword_detector \
 	speech_enhancement gradients
 ROWS := $(APPLICATIONS:%=build/applications/%.json)
 

@@ -30,7 +30,7 @@ page; `python -m examples.NAME` runs one. Quality is measured on data that was n
 same function for both forms: float by onnxruntime, int8 by the engine. int8 may cost 0.5 points of a percentage, or
 1 % of an error; the command fails where it costs more. A step is timed back-to-back on one thread, both forms in turns;
 the real-time factor is the engine's p50 over the time that a step's frames last. Where an application has two files, a
-step is both.
+step is both; of a package of encoder and decoder, it is the decoder's.
 
 Measured on {cpu}, {cores} cores.
 """
@@ -133,8 +133,8 @@ def measure(
         int8=score(int8_files),
         float_files=[str(path) for path in float_files],
         int8_files=[str(path) for path in int8_files],
-        float_bytes=sum(path.stat().st_size for path in float_files),
-        int8_bytes=sum(path.stat().st_size for path in int8_files),
+        float_bytes=sum(map(bytes_of, float_files)),
+        int8_bytes=sum(map(bytes_of, int8_files)),
         onnxruntime=float_steps,
         engine=int8_steps,
         rate_hz=rate_hz,
@@ -162,6 +162,11 @@ def step_times(float_files: Sequence[Path], int8_files: Sequence[Path], rate_hz:
         factor = None if rate_hz is None else p50 / 1e6 * rate_hz / hop_of(files[0])
         both.append(Steps(round(p50, 2), round(sum(item.p99_us for item in rows), 2), factor))
     return both[0], both[1]
+
+
+def bytes_of(path: Path) -> int:
+    """Of a file, or the files of a package's folder."""
+    return sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]))
 
 
 def hop_of(path: Path) -> int:

@@ -17,7 +17,7 @@ import codecs
 import math
 import sysconfig
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ RATE_OF_LEARNING, SEED = 5e-3, 1
 TEST_SHARE, TEST_BYTES = 0.05, 40_000  # the end of the text is held back, and so much of it is scored
 CALIBRATION = 16  # pieces of 500 bytes
 STDLIB_BYTES = 1_500_000
+LONGEST = 10_000  # bytes written in one turn
 
 Array = npt.NDArray[Any]
 State = list[tuple[Tensor, Tensor]]
@@ -125,28 +126,6 @@ def bits_per_character(files: Sequence[Path], text: Array) -> float:
     return float(-np.log2(likely).mean())
 
 
-def write(
-    stream: Any, text: bytes, random: np.random.Generator, temperature: float = 0.8, top_k: int = 40
-) -> Iterator[int]:
-    """Read `text`, then write bytes for ever. A byte is read only when the next one is asked for.
-
-    So a stream that is saved in between goes on with the last byte as its `text`. `temperature` 0 always takes the
-    likeliest; `top_k` 0 takes all bytes into account.
-    """
-    for byte in text:
-        logits = stream.step(np.array([byte]))[0]
-    while True:
-        if temperature == 0:
-            byte = int(logits.argmax())
-        else:
-            likely = softmax(logits.astype(np.float64) / temperature)
-            if top_k:
-                likely[likely < np.sort(likely)[-min(top_k, BYTES)]] = 0
-            byte = int(random.choice(BYTES, p=likely / likely.sum()))
-        yield byte
-        logits = stream.step(np.array([byte]))[0]
-
-
 def talk(
     path: Path,
     prompt: bytes,
@@ -158,20 +137,27 @@ def talk(
     top_k: int,
     state: Path | None,
 ) -> bytes:
-    """One turn: go on from the saved state if there is one, read the prompt, write, save. Prints as it writes."""
+    """One turn: go on from the saved state if there is one, read the prompt, write, save. Prints as it writes.
+
+    `temperature` 0 always takes the likeliest byte; `top_k` 0 takes all bytes into account.
+    """
     import edgernn
 
-    stream, pending = edgernn.load(path).stream(), b""
+    model = edgernn.load(path)
+    stream, pending = model.stream(), b""
     if state is not None and state.exists():
         saved = state.read_bytes()
-        pending = saved[:1]
+        pending = saved[:1]  # the last byte written has not been read yet
         stream.restore(saved[1:])
-    written, text = bytearray(), pending + prompt
+    options: dict[str, Any] = {"method": "greedy"}
+    if temperature > 0:
+        options = {"method": "sample", "temperature": temperature, "top_k": top_k or None, "seed": seed}
+    written = bytearray()
     readable = codecs.getincrementaldecoder("utf-8")("replace")
-    for byte in write(stream, text or b"\n", np.random.default_rng(seed), temperature, top_k):
+    for byte in model.tokens(pending + prompt or b"\n", stream=stream, max_length=length, **options):
         written.append(byte)
         print(readable.decode(bytes([byte])), end="", flush=True)
-        if len(written) == length or (stop and written.endswith(stop)):
+        if stop and written.endswith(stop):
             break
     if state is not None:
         state.write_bytes(bytes(written[-1:]) + stream.save())
@@ -193,8 +179,8 @@ def main() -> None:
     given = options.parse_args()
     sampling = {"length": given.length, "seed": given.seed, "temperature": given.temperature, "top_k": given.top_k}
     if given.command == "write":
-        if given.model is None or min(given.length - 1, given.temperature, given.top_k) < 0:
-            options.error("write takes a model file, a length of 1 or more, and no negative temperature or top-k")
+        if given.model is None or min(given.length - 1, given.temperature, given.top_k) < 0 or given.length > LONGEST:
+            options.error(f"write takes a model file, a length of 1 to {LONGEST}, no negative temperature or top-k")
         talk(given.model, given.prompt.encode(), stop=given.stop.encode(), state=given.state, **sampling)
         print()
         return
@@ -224,12 +210,13 @@ def main() -> None:
 
 def make_files(model: nn.Module, text: Array, out: Path, name: str) -> tuple[Path, Path]:
     """The proved float file and the int8 one, calibrated on pieces of the training text."""
-    from edgernn.export import export_model
+    from edgernn import DecodingSpec
+    from edgernn.export import export_decoder
     from edgernn.quantize import quantize_model
 
     out.mkdir(parents=True, exist_ok=True)
     torch.save(model.state_dict(), out / f"{name}.pt")
-    print(export_model(model, factory()[1], out / f"{name}.onnx", train_length=LENGTH).report())
+    print(export_decoder(model, factory()[1], out / f"{name}.onnx", DecodingSpec(max_length=LONGEST)).report())
     starts = np.linspace(0, len(text) - 500, CALIBRATION).astype(int)
     pieces = [text[start : start + 500].astype(np.int64) for start in starts]
     return out / f"{name}.onnx", quantize_model(out / f"{name}.onnx", pieces, out / f"{name}.ernn").path

@@ -18,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgernn.errors import InputError
-from edgernn.runtime.model import Model, load
+from edgernn.package import DECODER
+from edgernn.runtime.model import Model, load_programs
+from edgernn.runtime.package import load_package
 from edgernn.runtime.stream import Stream
 
 SCHEMA = 1
@@ -91,9 +93,10 @@ def bench(
 ) -> Report:
     """Measure every file: `steps` back-to-back in turns, then `seconds` (0: not at all) paced where a rate is known.
 
+    Of a package the decoder's step is measured, which runs once a token, with the memory full and written once.
     `rate_hz` is the rate of the input's frames, by default each file's own.
     """
-    subjects = [_Subject(path, rate_hz, backend, threads) for path in paths]
+    subjects = [Subject(path, rate_hz, backend, threads) for path in paths]
     notes = [note for subject in subjects for note in subject.notes] + _clock_notes()
     rows = []
     times = {(subject.name, "back-to-back"): np.zeros(steps, np.int64) for subject in subjects}
@@ -111,12 +114,12 @@ def bench(
     return Report(tuple(rows), {**machine(), "threads": threads}, tuple(dict.fromkeys(notes)), micro)
 
 
-class _Subject:
+class Subject:
     """A loaded file with a warm stream and a ring of random input."""
 
     def __init__(self, path: Path, rate_hz: float | None, backend: str, threads: int) -> None:
         began = time.perf_counter()
-        self.model: Model = load(path, backend, threads)
+        self.model = _step_of(path, backend, threads)
         self.stream: Stream = self.model.stream(rate_hz)
         self.load_ms = 1000 * (time.perf_counter() - began)
         self.name = path.name
@@ -125,8 +128,13 @@ class _Subject:
         rate = rate_hz or spec.inputs[0].rate_hz
         self.period = None if rate is None else spec.hop / rate  # seconds
         self.notes = [] if rate else [f"{path.name}: no paced row, the rate is not known (give --rate HZ)"]
-        self._inputs = self.stream.inputs
+        self._inputs = dict(self.stream.inputs)
         random = np.random.default_rng(SEED)
+        loop = spec.decoding
+        if loop is not None and loop.memory is not None and loop.length is not None:
+            memory = self._inputs.pop(loop.memory)
+            memory[...] = _random(random, memory)
+            self._inputs.pop(loop.length)[...] = memory.shape[1]
         self._ring = [{name: _random(random, view) for name, view in self._inputs.items()} for _ in range(16)]
         self._at = 0
         for _ in range(WARM_UP):
@@ -160,12 +168,20 @@ class _Subject:
         )
 
 
-def _back_to_back(subject: _Subject, times: Array) -> None:
+def _step_of(path: Path, backend: str, threads: int) -> Model:
+    """The program whose step is measured."""
+    if path.is_dir():
+        return load_package(path, backend, threads).decoder
+    programs = load_programs(path, backend, threads)
+    return programs.get(DECODER) or next(iter(programs.values()))
+
+
+def _back_to_back(subject: Subject, times: Array) -> None:
     for index in range(len(times)):
         times[index] = subject.step()
 
 
-def _paced(subject: _Subject, period: float, seconds: float) -> tuple[Array, int]:
+def _paced(subject: Subject, period: float, seconds: float) -> tuple[Array, int]:
     """Times in ns, and how many steps missed their deadline."""
     count = max(10, int(seconds / period))
     times, misses = np.zeros(count, np.int64), 0

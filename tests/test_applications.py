@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import json
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import edgernn
 from edgernn.quantize import quantize_model
-from examples import forecast, heartbeats, measure, text_generation
+from examples import forecast, heartbeats, measure, text_generation, translation
 
 GOLDEN = Path(__file__).parent / "golden" / "applications"
 
@@ -32,6 +34,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "gestures": {"BATCH": 2, "CALIBRATION": 20, "EACH": 160},
     "keyword_detector": {"MINUTES": 0.5, "CALIBRATION": 8.0, "CHOICE": 10.0, "SECONDS": 3, "BATCH": 2},
     "speech_enhancement": {"CALIBRATION": 0.5, "WIDTH": "int8"},
+    "translation": {"DATES": 300, "CALIBRATION": 5, "rows": ["translation-dates"]},
     "gradients": {"LENGTH": 30, "TEST": 40, "CALIBRATION": 3},
 }
 
@@ -166,3 +169,33 @@ def test_sampling(writer: Path) -> None:
     assert talk(writer, b"x", 30, top_k=1, **hot) == talk(writer, b"x", 30)
     written = talk(writer, b"x", 30, **hot)
     assert talk(writer, b"x", 30, stop=written[10:12], **hot) == written[: written.index(written[10:12]) + 2]
+
+
+@torch.no_grad()
+def test_translation_is_trained_as_it_is_decoded() -> None:
+    """All tokens at once give the logits that the decoder's step gives token by token, with room left in the memory."""
+    torch.manual_seed(0)
+    encoder, decoder = translation.Encoder(7), translation.Decoder(9)
+    tokens = torch.randint(0, 9, (2, 5))
+    memory, state = encoder(torch.randint(0, 7, (2, 6)))
+    whole = decoder(tokens, memory, state)
+    room = torch.nn.functional.pad(memory, (0, 0, 0, 3))
+    for place in range(5):
+        logits, state = decoder.step(tokens[:, place], room, torch.tensor([6, 6]), state)
+        torch.testing.assert_close(logits, whole[:, place])
+
+
+def test_translation_reads_a_dictionary(tmp_path: Path) -> None:
+    """Stress marks, remarks and what is no word go; further pronunciations stay."""
+    lines = "'em AH0 M\nread R EH1 D # past\nread(2) R IY1 D\na AH0\nx-ray EH1 K S R EY2\n"
+    path = tmp_path / "words.gz"
+    path.write_bytes(gzip.compress(lines.encode()))
+    assert translation.read_dictionary(path) == {"read": [("R", "EH", "D"), ("R", "IY", "D")]}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "distance"),
+    [([], [], 0), ([1, 2, 3], [], 3), ([1, 2, 3], [1, 3], 1), ([1, 2, 3, 4], [2, 3, 5, 4, 6], 3)],
+)
+def test_edits(a: list[int], b: list[int], distance: int) -> None:
+    assert translation.edits(a, b) == translation.edits(b, a) == distance

@@ -18,6 +18,7 @@ from edgernn import DecodingSpec
 from edgernn.errors import CalibrationError, EdgeRNNError, ExportError, InputError, ModelFileError
 from edgernn.export import export_package, read_program, write_package
 from edgernn.quantize import QuantizedPackage, quantize_package
+from edgernn.runtime.bench import Subject, bench
 
 import seq2seq
 
@@ -134,6 +135,25 @@ def test_declared_maxima_hold(case: Case) -> None:
     ):
         with pytest.raises(InputError, match=message):
             package.generate(case.x, **options)
+
+
+def test_bench_measures_the_decoder(case: Case) -> None:
+    """Of both forms, as of the decoder's own file; a memory is filled before the steps, not in them."""
+    report = bench([case.folder, case.ernn, case.folder / "decoder.onnx"], steps=100, seconds=0)
+    assert [(row.file, row.backend.split()[0]) for row in report.rows] == [
+        (case.folder.name, "onnxruntime"),
+        (case.ernn.name, "engine"),
+        ("decoder.onnx", "onnxruntime"),
+    ]
+    subject = Subject(case.ernn, None, "auto", 1)
+    loop = edgernn.load_package(case.ernn).loop
+    assert subject.model.spec.name == "decoder"
+    if loop.memory is not None and loop.length is not None:
+        before = subject.stream.inputs[loop.memory].copy()
+        subject.step()
+        assert before.any()
+        np.testing.assert_array_equal(subject.stream.inputs[loop.memory], before)
+        assert subject.stream.inputs[loop.length].item() == 24
 
 
 def test_what_is_no_package(case: Case, tmp_path: Path) -> None:
