@@ -159,7 +159,6 @@ public:
   }
 
   ernn_status step() noexcept { return ernn_step(stream_); }
-  ernn_stream *get() noexcept { return stream_; } /* for ernn_step_all */
   ernn_status process(const void *in, void *out, std::size_t frames) noexcept {
     return ernn_process(stream_, in, out, frames);
   }
