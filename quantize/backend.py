@@ -71,7 +71,7 @@ class ReferenceStepper:
     def direct(self, x: Array, y: Array) -> None:
         """There is no shorter way than `run`."""
 
-    def joined(self, steppers: Sequence[Any]) -> None:
+    def joined(self, steppers: Sequence[Any], x: Array | None, y: Array | None) -> None:
         """Streams are stepped one after the other."""
 
     def prefetch(self) -> None:

@@ -3,7 +3,7 @@
  * Model   owns a file's bytes. It never changes: threads share it.
  * Stream  owns one stream's memory and keeps its model alive.
  * Buffer  exports an input, output or state of a stream where it lies, and keeps the stream alive.
- * Step    a stream of one input and one output as a function from array to array.
+ * Step    streams of one program that step together; with one input and output, a function from array to array.
  *
  * An object is whole once it is made: no type has an __init__ or can be subclassed. runtime/backends/engine.py is the
  * only caller; whatever else calls gets an exception, never a crash.
@@ -64,9 +64,12 @@ typedef struct {
 
 typedef struct {
   PyObject_HEAD
-  Stream *stream;
-  layout x, y;
-  PyObject *copy;            /* makes a new array of the output's values */
+  Stream **streams;
+  ernn_stream **all;
+  uint32_t count;
+  int long_steps;            /* of any */
+  layout x, y;               /* of all streams' frames, one stream's behind the other's; `bytes` is -1 for no array */
+  PyObject *copy;            /* makes a new array like the output */
   PyObject *result[RESULTS]; /* given before, to be given again once the caller has dropped them; NULL at first */
   unsigned turn;
 } Step;
@@ -510,52 +513,116 @@ static PyType_Slot stream_slots[] = {
 /* --- Step ---------------------------------------------------------------------------------------------------------- */
 
 static void step_free(Step *self) {
-  drop(self->stream);
+  for (uint32_t i = 0; i < self->count; i++) drop(self->streams[i]);
+  PyMem_Free(self->streams);
+  PyMem_Free(self->all);
   drop(self->copy);
   for (int i = 0; i < RESULTS; i++) drop(self->result[i]);
   free_object(self);
 }
 
-/* The layout of an array that must lie where the stream has its input or output. */
-static int layout_of(layout *l, PyObject *array, const void *at, const ernn_port *port) {
+/* What a step's arrays must be like: `array`, which has all streams' frames of the only port of a kind. */
+static int layout_of(layout *l, const Step *self, PyObject *array, ernn_kind kind) {
+  const Stream *first = self->streams[0];
+  ernn_port port;
   Py_buffer view;
+  ernn_model_port(&first->model->model, first->program, kind, 0, &port);
   if (PyObject_GetBuffer(array, &view, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)) return -1;
-  int right = view.buf == at && view.len == (Py_ssize_t)port->bytes && view.ndim <= MAX_RANK;
+  int right = ernn_model_ports(&first->model->model, first->program, kind) == 1 && view.ndim <= MAX_RANK &&
+              (size_t)view.len == self->count * port.bytes;
   if (right) {
-    *l = (layout){.at = view.buf, .bytes = view.len, .each = view.itemsize, .rank = view.ndim, .kind = kind_of(view.format)};
+    *l = (layout){.bytes = view.len, .each = view.itemsize, .rank = view.ndim, .kind = kind_of(view.format)};
     for (int i = 0; i < view.ndim; i++) l->shape[i] = view.shape[i];
   } else {
-    PyErr_SetString(PyExc_ValueError, "the array is not the stream's own");
+    PyErr_SetString(PyExc_ValueError, "the array is not of the streams' only port");
   }
   PyBuffer_Release(&view);
   return right ? 0 : -1;
 }
 
+/* Whether a stream may step beside those that are there. */
+static int belongs(const Step *self, const module_state *state, PyObject *object) {
+  Stream *one = (Stream *)object;
+  if ((PyObject *)Py_TYPE(object) != state->stream) {
+    PyErr_SetString(PyExc_TypeError, "a Step takes a tuple of streams");
+    return 0;
+  }
+  const Stream *first = self->count ? self->streams[0] : one;
+  int right = one->model == first->model && one->program == first->program;
+  for (uint32_t i = 0; i < self->count; i++) right &= self->streams[i] != one;
+  if (!right) PyErr_SetString(PyExc_ValueError, "a Step takes different streams of one program");
+  return right;
+}
+
 static PyObject *step_new(PyTypeObject *type, PyObject *args, PyObject *named) {
-  static char *names[] = {"stream", "x", "y", NULL};
+  static char *names[] = {"streams", "x", "y", NULL};
   const module_state *state = PyType_GetModuleState(type);
-  Stream *stream;
-  PyObject *x, *y;
-  if (!PyArg_ParseTupleAndKeywords(args, named, "O!OO:Step", names, state->stream, &stream, &x, &y)) return NULL;
-  const ernn_model *model = &stream->model->model;
-  if (ernn_model_ports(model, stream->program, ERNN_INPUT) != 1 ||
-      ernn_model_ports(model, stream->program, ERNN_OUTPUT) != 1) {
-    PyErr_SetString(PyExc_ValueError, "a Step has one input and one output");
+  PyObject *streams, *x = Py_None, *y = Py_None;
+  if (!PyArg_ParseTupleAndKeywords(args, named, "O!|OO:Step", names, &PyTuple_Type, &streams, &x, &y)) return NULL;
+  const Py_ssize_t count = PyTuple_Size(streams);
+  if (count < 1 || count > UINT32_MAX) {
+    PyErr_SetString(PyExc_ValueError, "a Step takes one stream or more");
     return NULL;
   }
-  ernn_port in, out;
-  ernn_model_port(model, stream->program, ERNN_INPUT, 0, &in);
-  ernn_model_port(model, stream->program, ERNN_OUTPUT, 0, &out);
   Step *self = new_object(type);
   if (!self) return NULL;
-  self->stream = keep(stream);
-  if (!layout_of(&self->x, x, ernn_input(stream->stream, 0), &in) &&
-      !layout_of(&self->y, y, ernn_output(stream->stream, 0), &out))
+  self->streams = PyMem_Malloc((size_t)count * sizeof *self->streams);
+  self->all = PyMem_Malloc((size_t)count * sizeof *self->all);
+  if (!self->streams || !self->all) PyErr_NoMemory();
+  while (!PyErr_Occurred() && self->count < count) {
+    PyObject *object = PyTuple_GetItem(streams, (Py_ssize_t)self->count);
+    if (!belongs(self, state, object)) break;
+    Stream *one = self->streams[self->count] = keep(object);
+    self->all[self->count++] = one->stream;
+    self->long_steps |= one->long_steps;
+  }
+  self->x.bytes = self->y.bytes = -1;
+  if (!PyErr_Occurred() && (x != Py_None || y != Py_None) && !layout_of(&self->x, self, x, ERNN_INPUT) &&
+      !layout_of(&self->y, self, y, ERNN_OUTPUT))
     self->copy = PyObject_GetAttrString(y, "copy");
   return whole(self);
 }
 
-/* The output as an array that nobody else has: one of those given before, or a new one. */
+/* One step of each. A refusal leaves the states of all as they were. */
+static int run_all(Step *self) {
+  if (self->count == 1) return run(self->streams[0]);
+  for (uint32_t i = 0; i < self->count; i++)
+    if (refuse_busy(self->streams[i])) return -1;
+  for (uint32_t i = 0; i < self->count; i++) {
+    Stream *one = self->streams[i];
+    if (one->before) walk_states(one, one->before, NULL);
+    one->busy = 1;
+  }
+  PyThreadState *thread = self->long_steps ? PyEval_SaveThread() : NULL;
+  ernn_status status = ernn_step_all(self->all, self->count);
+  if (thread) PyEval_RestoreThread(thread);
+  for (uint32_t i = 0; i < self->count; i++) {
+    Stream *one = self->streams[i];
+    one->busy = 0;
+    one->steps += !status;
+    if (status && one->before) walk_states(one, NULL, one->before);
+  }
+  if (status) fail(state_of(self), status, self->streams[0]->model->place);
+  return status ? -1 : 0;
+}
+
+static PyObject *step_run(Step *self, PyObject *none) {
+  (void)none;
+  if (run_all(self)) return NULL;
+  Py_RETURN_NONE;
+}
+
+static void put_frames(const Step *self, const void *from) {
+  const size_t each = (size_t)self->x.bytes / self->count;
+  for (uint32_t i = 0; i < self->count; i++) memmove(ernn_input(self->all[i], 0), (const char *)from + i * each, each);
+}
+
+static void take_frames(const Step *self, void *to) {
+  const size_t each = (size_t)self->y.bytes / self->count;
+  for (uint32_t i = 0; i < self->count; i++) memmove((char *)to + i * each, ernn_output(self->all[i], 0), each);
+}
+
+/* The outputs as an array that nobody else has: one of those given before, or a new one. */
 static PyObject *give(Step *self) {
   for (unsigned i = 0; i < RESULTS; i++) {
     PyObject *old = self->result[i];
@@ -564,12 +631,19 @@ static PyObject *give(Step *self) {
     int like = view_like(&self->y, old, 1, &view); /* the caller may have given it another shape */
     if (like < 0) return NULL;
     if (!like) continue;
-    memcpy(view.buf, self->y.at, (size_t)self->y.bytes);
+    take_frames(self, view.buf);
     PyBuffer_Release(&view);
     return keep(old);
   }
   PyObject *made = PyObject_CallNoArgs(self->copy);
+  Py_buffer view;
   if (!made) return NULL;
+  if (view_like(&self->y, made, 1, &view) <= 0) {
+    drop(made);
+    return whole(NULL);
+  }
+  take_frames(self, view.buf);
+  PyBuffer_Release(&view);
   PyObject **slot = self->result + self->turn++ % RESULTS, *old = *slot;
   *slot = keep(made);
   drop(old);
@@ -590,16 +664,12 @@ static PyObject *step_step(Step *self, PyObject *const *args, Py_ssize_t count) 
     goto unusual;
   }
   PyObject *result = NULL;
-  if (!refuse_busy(self->stream)) {
-    memmove(self->x.at, x.buf, (size_t)self->x.bytes);
-    if (!run(self->stream)) {
-      if (out == Py_None) {
-        result = give(self);
-      } else {
-        memmove(y.buf, self->y.at, (size_t)self->y.bytes);
-        result = keep(out);
-      }
-    }
+  int busy = 0;
+  for (uint32_t i = 0; i < self->count && !busy; i++) busy = refuse_busy(self->streams[i]);
+  if (!busy) put_frames(self, x.buf);
+  if (!busy && !run_all(self)) {
+    if (out == Py_None) result = give(self);
+    else take_frames(self, y.buf), result = keep(out);
   }
   if (out != Py_None) PyBuffer_Release(&y);
   PyBuffer_Release(&x);
@@ -613,9 +683,11 @@ static PyMethodDef step_methods[] = {
     {"step", (PyCFunction)(void (*)(void))step_step, METH_FASTCALL,
      "step(x, out)\n--\n\nOne hop from an array like the input, C-contiguous, into `out`, or where that is None into an\n"
      "array of the caller's own. Gives None, and has done nothing, for arrays that are not exactly like these."},
+    {"run", (PyCFunction)step_run, METH_NOARGS,
+     "run()\n--\n\nOne hop of each stream in place. A step that is refused leaves the states of all as they were."},
     {0}};
 
-static PyType_Slot step_slots[] = {{Py_tp_doc, "Step(stream, x, y)\n--\n\nx and y: views of the input and the output."},
+static PyType_Slot step_slots[] = {{Py_tp_doc, "Step(streams, x=None, y=None)\n--\n\nx and y: arrays like those that `step` takes."},
                                    {Py_tp_new, step_new},
                                    {Py_tp_dealloc, step_free},
                                    {Py_tp_methods, step_methods},
@@ -635,90 +707,7 @@ static PyObject *isas(PyObject *module, PyObject *none) {
   return list;
 }
 
-/* The streams of a tuple, marked busy, so that none comes twice; how many were marked is in `*marked`. */
-static ernn_stream **gather(PyObject *module, PyObject *streams, uint32_t *marked) {
-  const module_state *state = PyModule_GetState(module);
-  const Py_ssize_t count = PyTuple_Size(streams); /* raises for what is none */
-  if (count < 0 || count > UINT32_MAX) return NULL;
-  ernn_stream **found = PyMem_Malloc((size_t)(count + 1) * sizeof *found);
-  if (!found) return (ernn_stream **)PyErr_NoMemory();
-  for (; *marked < count; ++*marked) {
-    Stream *one = (Stream *)PyTuple_GetItem(streams, *marked);
-    if ((PyObject *)Py_TYPE((PyObject *)one) != state->stream)
-      PyErr_SetString(PyExc_TypeError, "step_all takes streams");
-    else if (!refuse_busy(one))
-      one->busy = 1, found[*marked] = one->stream;
-    if (PyErr_Occurred()) break;
-  }
-  if (!PyErr_Occurred()) return found;
-  PyMem_Free(found);
-  return NULL;
-}
-
-/* All streams' frames, one stream's behind the other's, to their input or from their output. */
-static int move_frames(ernn_stream *const *all, uint32_t count, PyObject *array, size_t each, int is_input) {
-  Py_buffer view;
-  if (PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | (is_input ? 0 : PyBUF_WRITABLE))) return -1;
-  int fits = (size_t)view.len == each * count;
-  for (uint32_t i = 0; fits && i < count; i++) {
-    uint8_t *row = (uint8_t *)view.buf + i * each;
-    if (is_input) memcpy(ernn_input(all[i], 0), row, each);
-    else memcpy(row, ernn_output(all[i], 0), each);
-  }
-  PyBuffer_Release(&view);
-  if (!fits) PyErr_SetString(PyExc_ValueError, "the array is not of the streams' size");
-  return fits ? 0 : -1;
-}
-
-/* Bytes of the only input or output of a stream. */
-static size_t port_bytes(const Stream *one, ernn_kind kind) {
-  ernn_port port;
-  return ernn_model_port(&one->model->model, one->program, kind, 0, &port) ? 0 : port.bytes;
-}
-
-static PyObject *step_all(PyObject *module, PyObject *args) {
-  PyObject *streams, *x = Py_None, *y = Py_None;
-  uint32_t count = 0;
-  if (!PyArg_ParseTuple(args, "O!|OO:step_all", &PyTuple_Type, &streams, &x, &y)) return NULL;
-  ernn_stream **all = gather(module, streams, &count);
-  const Stream *first = count ? (Stream *)PyTuple_GetItem(streams, 0) : NULL;
-  for (uint32_t i = 1; all && i < count; i++) {
-    const Stream *one = (Stream *)PyTuple_GetItem(streams, i);
-    if (one->model == first->model && one->program == first->program) continue;
-    PyErr_SetString(PyExc_ValueError, "the streams are not of one program");
-    break;
-  }
-  if (all && first && !PyErr_Occurred() && x != Py_None) move_frames(all, count, x, port_bytes(first, ERNN_INPUT), 1);
-  if (PyErr_Occurred()) PyMem_Free(all), all = NULL;
-  ernn_status status = ERNN_OK;
-  if (all) {
-    int is_long = 0;
-    for (uint32_t i = 0; i < count; i++) {
-      Stream *one = (Stream *)PyTuple_GetItem(streams, i);
-      if (one->before) walk_states(one, one->before, NULL);
-      is_long |= one->long_steps;
-    }
-    PyThreadState *thread = is_long ? PyEval_SaveThread() : NULL;
-    status = ernn_step_all(all, count);
-    if (thread) PyEval_RestoreThread(thread);
-  }
-  for (uint32_t i = 0; i < count; i++) {
-    Stream *one = (Stream *)PyTuple_GetItem(streams, i);
-    one->busy = 0;
-    if (all && !status) one->steps++;
-    if (status && one->before) walk_states(one, NULL, one->before);
-    if (status && i + 1 == count) fail(state_of(one), status, one->model->place);
-  }
-  if (all && first && !status && y != Py_None) move_frames(all, count, y, port_bytes(first, ERNN_OUTPUT), 0);
-  PyMem_Free(all);
-  if (PyErr_Occurred()) return NULL;
-  Py_RETURN_NONE;
-}
-
 static PyMethodDef module_methods[] = {
-    {"step_all", step_all, METH_VARARGS,
-     "step_all(streams, x=None, y=None)\n--\n\nOne hop of each stream of a tuple; of one input and output each also from\n"
-     "and to C-contiguous arrays of all frames. When a step is refused, all states are as they were."},
     {"isas", isas, METH_NOARGS, "isas()\n--\n\nThis build's instruction sets, best first, and whether this CPU can run each."},
     {0}};
 

@@ -101,7 +101,7 @@ class FadingStepper:
         """None: both steps are made from Python."""
         return None
 
-    def joined(self, steppers: Sequence[Stepper]) -> None:
+    def joined(self, steppers: Sequence[Stepper], x: Array | None, y: Array | None) -> None:
         """Streams are stepped one after the other."""
 
     def prefetch(self) -> None:

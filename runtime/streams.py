@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgernn.errors import InputError
+from edgernn.runtime.backends import Direct
 from edgernn.runtime.frames import by_name
 from edgernn.runtime.stream import Frames, Outputs, Stream
 
@@ -27,12 +28,15 @@ class Streams:
         self.spec = streams[0].spec
         self._streams = streams
         steppers = [stream._stepper for stream in streams]
-        self._joined = steppers[0].joined(steppers)
-        self._run = self._joined or self._run_each
-        x, y = (list(views.values()) for views in (streams[0].inputs, streams[0].outputs))
-        is_single = self._joined is not None and len(x) == len(y) == 1
-        self._x_kind = ((len(streams), *x[0].shape), x[0].dtype) if is_single else None
-        self._y_kind = ((len(streams), *y[0].shape), y[0].dtype)
+        first = streams[0]
+        x, y = (
+            None if view is None else np.zeros((len(streams), *view.shape), view.dtype) for view in (first._x, first._y)
+        )
+        if x is None or y is None:
+            x = y = None
+        joined = steppers[0].joined(steppers, x, y)
+        self._run = joined.run if joined else self._run_each
+        self._direct: Direct = joined.step if joined else lambda x, out: None
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -63,12 +67,16 @@ class Streams:
         shape, dtype or number of frames, and `StateError` as `advance` does; all states are as before then. A step
         that meets an index outside its table is refused for all streams of the engine; steps before it stand.
         """
-        if self._joined is not None and type(x) is np.ndarray and (x.shape, x.dtype) == self._x_kind:
-            result = np.empty(*self._y_kind) if out is None else out
-            if _is_whole(x) and _is_whole(result, self._y_kind) and result.flags.writeable:
-                self._check_ready()
-                self._joined(x, result)
+        for stream in self._streams:
+            if not stream._ready:
+                break
+        else:
+            result = self._direct(x, out)
+            if result is not None:
                 return result
+        return self._step_over(x, out)
+
+    def _step_over(self, x: Frames, out: Array | None) -> Outputs:
         arrays = self._arrays(x)
         hop, frames = self.spec.hop, next(iter(arrays.values())).shape[1]
         if frames == 0 or frames % hop:
@@ -127,8 +135,3 @@ class Streams:
         if not out.flags.writeable:
             raise InputError("`out` is not to be written", place=name)
         return {name: out}
-
-
-def _is_whole(array: Any, kind: tuple[tuple[int, ...], Any] | None = None) -> bool:
-    """A C-contiguous array, of this shape and dtype."""
-    return type(array) is np.ndarray and array.flags.c_contiguous and kind in (None, (array.shape, array.dtype))

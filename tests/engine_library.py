@@ -105,6 +105,7 @@ _SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
     "ernn_input": (_POINTER, (_POINTER, _U32)),
     "ernn_output": (_POINTER, (_POINTER, _U32)),
     "ernn_step": (ctypes.c_int, (_POINTER,)),
+    "ernn_step_all": (ctypes.c_int, (_POINTER, _U32)),
     "ernn_process": (ctypes.c_int, (_POINTER, _POINTER, _POINTER, _SIZE)),
     "ernn_push": (ctypes.c_int, (_POINTER, _POINTER, _SIZE, _POINTER, ctypes.POINTER(_SIZE))),
     "ernn_flush": (ctypes.c_int, (_POINTER, _POINTER, ctypes.POINTER(_SIZE))),

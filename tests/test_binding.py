@@ -319,26 +319,48 @@ def test_numbers_and_names_that_are_not_there(model: _engine.Model) -> None:
         _engine.Stream(model, 0, "scalar\0x")
 
 
-def test_a_step_takes_its_streams_own_views(model: _engine.Model, exported: Exporter) -> None:
+def test_a_step_takes_arrays_of_its_streams_size(model: _engine.Model, exported: Exporter) -> None:
     stream, other = (_engine.Stream(model, 0, None) for _ in range(2))
     x, y = np.asarray(stream.input(0)), np.asarray(stream.output(0))
-    for wrong in ((x.copy(), y), (x, y.copy()), (y, x), (x[..., :3], y), (np.asarray(other.input(0)), y)):
-        with pytest.raises(ValueError, match="not the stream's own"):
-            _engine.Step(stream, *wrong)
-    with pytest.raises(TypeError):
-        _engine.Step(stream, None, y)  # type: ignore[arg-type]
+    for wrong in ((x[..., :3], y), (x, y[..., :3]), (np.stack([x, x]), np.stack([y, y]))):
+        with pytest.raises(ValueError, match="not of the streams' only port"):
+            _engine.Step((stream,), *wrong)
+    with pytest.raises(ValueError, match="not of the streams' only port"):
+        _engine.Step((stream, other), x, y)
+    for half in ((x, None), (None, y)):
+        with pytest.raises(TypeError):
+            _engine.Step((stream,), *half)
     with pytest.raises(AttributeError, match="copy"):
-        _engine.Step(stream, x, memoryview(y))  # type: ignore[arg-type]
-    two = _engine.Model(exported("two inputs").ernn.read_bytes(), "two")
-    with pytest.raises(ValueError, match="one input and one output"):
-        _engine.Step(_engine.Stream(two, 0, None), x, y)
+        _engine.Step((stream,), x, memoryview(y))  # type: ignore[arg-type]
+    two = _engine.Stream(_engine.Model(exported("two inputs").ernn.read_bytes(), "two"), 0, None)
+    with pytest.raises(ValueError, match="not of the streams' only port"):
+        _engine.Step((two,), x, y)
+
+
+def test_a_step_takes_different_streams_of_one_program(model: _engine.Model, exported: Exporter) -> None:
+    stream, other = (_engine.Stream(model, 0, None) for _ in range(2))
+    stranger = _engine.Stream(_engine.Model(exported("GRU").ernn.read_bytes(), "m.ernn"), 0, None)
+    for wrong in ((stream, other, stream), (stream, stranger)):
+        with pytest.raises(ValueError, match="different streams of one program"):
+            _engine.Step(wrong)
+    with pytest.raises(ValueError, match="one stream or more"):
+        _engine.Step(())
+    for odd in ((stream, None), [stream], stream):
+        with pytest.raises(TypeError):
+            _engine.Step(odd)  # type: ignore[arg-type]
+    step = _engine.Step((stream, other))
+    x, y = np.asarray(stream.input(0)), np.asarray(stream.output(0))
+    assert step.step(np.stack([x, x]), np.stack([y, y])) is None
+    assert (stream.steps, other.steps) == (0, 0)
+    step.run()
+    assert (stream.steps, other.steps) == (1, 1)
 
 
 def test_arrays_that_a_step_leaves_to_others(model: _engine.Model) -> None:
     """It gives None and has done nothing, for whatever is not exactly an array like its own."""
     stream = _engine.Stream(model, 0, None)
     x, y, state = (np.asarray(buffer) for buffer in (stream.input(0), stream.output(0), stream.state(0)))
-    step = _engine.Step(stream, x, y).step
+    step = _engine.Step((stream,), x, y).step
     good, out = noise(x.shape), np.zeros_like(y)
     locked = out.copy()
     locked.flags.writeable = False
@@ -368,7 +390,7 @@ def test_an_array_that_raises_is_heard(model: _engine.Model) -> None:
     stream = _engine.Stream(model, 0, None)
     x, y = np.asarray(stream.input(0)), np.asarray(stream.output(0))
     with pytest.raises(RuntimeError, match="no"):
-        _engine.Step(stream, x, y).step(Odd(), None)
+        _engine.Step((stream,), x, y).step(Odd(), None)
 
 
 def test_refused_by_load(exported: Exporter, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from edgernn.errors import ExportError, ModelFileError
 from edgernn.export.to_ernn import pack
 from edgernn.export.to_ernn.format import OPS
 
-from engine_library import File, Stream, library
+from engine_library import STATUSES, File, Stream, library
 from ernn_file import ErnnFile
 from small_programs import PROGRAMS
 
@@ -140,6 +140,63 @@ def test_a_saved_state_goes_on(name: str, lib: ctypes.CDLL, packed: dict[str, by
     assert drain(stream) == drain(other)
     stream.reset()
     assert stream.push(x, frames=7) == file.stream().push(x, frames=7)
+
+
+def step_all(lib: ctypes.CDLL, streams: list[Stream]) -> str:
+    """One hop of each."""
+    handles = (ctypes.c_void_p * len(streams))(*(stream.handle for stream in streams))
+    return STATUSES[lib.ernn_step_all(handles, len(streams))]
+
+
+def filled(streams: list[Stream], seed: int) -> None:
+    """Random inputs of their own."""
+    random = np.random.default_rng(seed)
+    for stream in streams:
+        x = stream.buffer(0)
+        x[...] = np.frombuffer(random.standard_normal(x.size // 4).astype(np.float32).tobytes(), np.uint8)
+
+
+def test_streams_of_all_kinds_step_together(lib: ctypes.CDLL, packed: dict[str, bytes]) -> None:
+    """More than are joined at once, of several programs, models and instruction sets, in turn and in runs."""
+    both = pack({"one": PROGRAMS["integer_cells"](), "two": PROGRAMS["integers"]()})
+    made: list[tuple[File, int]] = [(opened(lib, both), 0), (opened(lib, both), 1), (opened(lib, packed["cells"]), 0)]
+    kinds = [0] * 35 + [1, 0, 1, 2, 2, 1, 1]
+    isas = [None if index % 20 else "scalar" for index in range(len(kinds))]
+    together, alone = (
+        [made[kind][0].stream(made[kind][1], isa) for kind, isa in zip(kinds, isas, strict=True)] for _ in range(2)
+    )
+    for step in range(4):
+        for group in (together, alone):
+            filled(group, step)
+        assert step_all(lib, together) == "OK"
+        for one, other in zip(together, alone, strict=True):
+            assert other.step() == "OK"
+            assert one.save() == other.save()
+    assert len({stream.save() for stream in together[:35]}) == 35
+    assert step_all(lib, []) == "OK"
+
+
+@pytest.mark.parametrize("refusal", ["WAITING", "FLUSHED"])
+def test_none_steps_where_one_cannot(lib: ctypes.CDLL, packed: dict[str, bytes], refusal: str) -> None:
+    file = opened(lib, packed["integer_cells"])
+    streams = [file.stream() for _ in range(3)]
+    if refusal == "WAITING":
+        assert streams[2].push(frames("integer_cells", 1), frames=1)[0] == "OK"
+    else:
+        drain(streams[2])
+    before = [stream.save() for stream in streams]
+    assert step_all(lib, streams) == refusal
+    assert [stream.save() for stream in streams] == before
+
+
+def test_an_index_outside_its_table_is_told(lib: ctypes.CDLL, packed: dict[str, bytes]) -> None:
+    file = opened(lib, packed["indices"])
+    streams = [file.stream() for _ in range(3)]
+    for stream in streams:
+        stream.buffer(0)[...] = 0
+    assert step_all(lib, streams) == "OK"
+    streams[1].buffer(0)[...] = 127
+    assert step_all(lib, streams) == "INDEX"
 
 
 def test_process_is_push_that_lags(lib: ctypes.CDLL, packed: dict[str, bytes]) -> None:

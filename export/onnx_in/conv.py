@@ -110,15 +110,22 @@ def conv_transpose(r: Reader, node: Node) -> Symbol:
     strides = tuple(node.attributes.get("strides") or (1,) * rank)
     dilations = tuple(node.attributes.get("dilations") or (1,) * rank)
     pads, wanted = _cuts(node, x.shape[2:], weight.shape[2:], strides, dilations)
-    taps = tuple(-(-((k - 1) * d + 1) // s) for k, s, d in zip(weight.shape[2:], strides, dilations, strict=True))
-    for axis in range(rank):
-        # outputs before the cut, and from there on as many as are wanted
-        rows = -(-(pads[axis] + wanted[axis]) // strides[axis])
-        x = padded(r, x, 2 + axis, taps[axis] - 1, max(0, rows - x.shape[2 + axis]))
+    # between the phases' taps a dilation leaves zeros; with a single phase it is the convolution's own
+    steps = tuple(d if s == 1 else 1 for s, d in zip(strides, dilations, strict=True))
+    taps = tuple(
+        -(-((k - 1) * d // step + 1) // s)
+        for k, s, d, step in zip(weight.shape[2:], strides, dilations, steps, strict=True)
+    )
+    for axis, (stride, step) in enumerate(zip(strides, steps, strict=True)):
+        skipped, cut = divmod(pads[axis], stride)
+        rows, reach = -(-(cut + wanted[axis]) // stride), (taps[axis] - 1) * step
+        x = _framed(r, x, 2 + axis, reach - skipped, rows + skipped - x.shape[2 + axis])
+        pads[axis] = cut
     phases = math.prod(strides)
     bias = None if operand is None else np.repeat(known(operand, "a bias"), phases)
-    sizes = Sizes(taps, (1,) * rank, (1,) * rank, ((0, 0),) * rank)
-    y = convolved(r, x, _by_phase(weight, groups, strides, dilations, taps), bias, sizes, groups)
+    sizes = Sizes(taps, (1,) * rank, steps, ((0, 0),) * rank)
+    apart = tuple(d // step for d, step in zip(dilations, steps, strict=True))
+    y = convolved(r, x, _by_phase(weight, groups, strides, apart, taps), bias, sizes, groups)
     batch, channels, *positions = y.shape
     y = r.reshape(y, (batch, channels // phases, *strides, *positions))
     order = [item for axis in range(rank) for item in (2 + rank + axis, 2 + axis)]
@@ -127,6 +134,12 @@ def conv_transpose(r: Reader, node: Node) -> Symbol:
     for axis in range(rank):
         y = r.slice(y, 2 + axis, pads[axis], pads[axis] + wanted[axis])
     return y
+
+
+def _framed(r: Reader, x: Symbol, axis: int, before: int, after: int) -> Symbol:
+    """With zeros in front of and behind an axis, or without so many elements where a number is negative."""
+    x = r.slice(x, axis, max(0, -before), x.shape[axis] + min(0, after))
+    return padded(r, x, axis, max(0, before), max(0, after))
 
 
 def _cuts(node: Node, positions: Shape, kernel: Shape, strides: Shape, dilations: Shape) -> tuple[list[int], list[int]]:

@@ -14,7 +14,6 @@ from edgernn.spec import StreamSpec
 
 Array = npt.NDArray[Any]
 Port = tuple[str, str, tuple[int, ...]]  # name, dtype, shape
-Joined = Callable[..., None]  # (), or (x, out)
 Direct = Callable[[Any, Any], Array | None]  # x, out
 
 BACKENDS = {
@@ -27,6 +26,16 @@ BACKENDS = {
 }
 # those that take a file; the first that is installed runs it
 SUFFIXES = {".ernn": ("engine",), ".onnx": ("onnxruntime",), ".tflite": ("litert", "tflite-runtime")}
+
+
+class Joined(Protocol):
+    """Streams that step together."""
+
+    def run(self) -> None:
+        """One `run` of each; a refusal leaves the states of all."""
+
+    def step(self, x: Any, out: Any, /) -> Array | None:
+        """As `Stepper.direct`, from and to arrays `[n, …]` of all streams' frames."""
 
 
 class Stepper(Protocol):
@@ -50,11 +59,9 @@ class Stepper(Protocol):
     def prefetch(self) -> None:
         """Ask the caches for the weights."""
 
-    def joined(self, steppers: Sequence[Stepper]) -> Joined | None:
-        """One `run` of each of these steppers, this one's equals, in one call; a refusal leaves the states of all.
-
-        With one input and one output each, it may be given C-contiguous arrays of all frames to take and to write.
-        None where the back end has no such thing.
+    def joined(self, steppers: Sequence[Stepper], x: Array | None, y: Array | None) -> Joined | None:
+        """These steppers, this one's equals, as one. `x` and `y` are like the arrays that its `step` is to take, None
+        where the model has several inputs or outputs. None where the back end has no such thing.
         """
 
     def states(self) -> list[Array]:

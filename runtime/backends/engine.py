@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -145,12 +145,12 @@ class NativeStepper:
 
     def direct(self, x: Array, y: Array) -> Direct | None:
         """A step that does not come back to Python on its way."""
-        return _engine.Step(self._stream, x, y).step
+        return _engine.Step((self._stream,), x, y).step
 
-    def joined(self, steppers: Sequence[Stepper]) -> Joined | None:
+    def joined(self, steppers: Sequence[Stepper], x: Array | None, y: Array | None) -> Joined | None:
         """The engine reads a layer's weights once for several streams."""
         streams = tuple(stepper._stream for stepper in steppers if isinstance(stepper, NativeStepper))
-        return partial(_engine.step_all, streams) if len(streams) == len(steppers) else None
+        return _engine.Step(streams, x, y) if len(streams) == len(steppers) else None
 
     def states(self) -> list[Array]:
         """The current state, where it lies."""

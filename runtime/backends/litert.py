@@ -160,7 +160,7 @@ class LiteRTStepper:
 
         return step
 
-    def joined(self, steppers: Sequence[Stepper]) -> None:
+    def joined(self, steppers: Sequence[Stepper], x: Array | None, y: Array | None) -> None:
         """Streams are stepped one after the other."""
 
     def prefetch(self) -> None:

@@ -127,7 +127,7 @@ class OnnxStepper:
         """A session has no shorter way than `run`."""
         return None
 
-    def joined(self, steppers: Sequence[Stepper]) -> None:
+    def joined(self, steppers: Sequence[Stepper], x: Array | None, y: Array | None) -> None:
         """Streams are stepped one after the other."""
 
     def prefetch(self) -> None:
