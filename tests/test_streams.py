@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,85 @@ def test_refusals_change_nothing(files: dict[str, Path]) -> None:
     assert saved == [stream.save() for stream in streams]
     with pytest.raises(InputError, match="0 streams"):
         model.streams(0)
+
+
+def test_a_sequence_of_streams(files: dict[str, Path]) -> None:
+    streams = edgernn.load(files["int8.ernn"]).streams(COUNT)
+    assert len(streams) == COUNT
+    assert list(streams) == [streams[index] for index in range(COUNT)]
+    assert len({id(stream) for stream in streams}) == COUNT
+    assert streams[-1] is streams[COUNT - 1]
+    assert streams[-COUNT] is streams[0]
+    for bad in (COUNT, -COUNT - 1):
+        with pytest.raises(IndexError):
+            streams[bad]
+
+
+def test_one_ends_while_others_go_on(files: dict[str, Path]) -> None:
+    """Behind its flush the joint step is refused, until it is reset; by itself each other one goes on."""
+    model = edgernn.load(files["int8.ernn"])
+    x, streams, alone = frames_of(model, 2), model.streams(COUNT), model.stream()
+    hop = model.spec.hop
+    streams.step(x[:, :hop])
+    alone.step(x[4, :hop])
+    streams[3].flush()
+    with pytest.raises(StateError, match="flushed"):
+        streams.step(x[:, hop:])
+    saved = alone.save()
+    assert streams[4].save() == saved
+    np.testing.assert_array_equal(streams[4].step(x[4, hop:]), alone.step(x[4, hop:]))
+    streams[3].reset()
+    streams[4].restore(saved)
+    wanted = alone_of(model, x[3:4, :hop])
+    np.testing.assert_array_equal(streams.step(np.repeat(x[3:4, :hop], COUNT, 0))[3], wanted[0])
+
+
+def test_streams_in_two_threads(files: dict[str, Path]) -> None:
+    model = edgernn.load(files["int8.ernn"])
+    x = frames_of(model, 40)
+    wanted = alone_of(model, x)
+    with ThreadPoolExecutor(2) as pool:
+        for result in pool.map(lambda _: model.streams(COUNT).step(x), range(2)):
+            np.testing.assert_array_equal(result, wanted)
+
+
+class Two(nn.Module):
+    """Two inputs and two outputs, one of them ahead of the other: the model has a delay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(5, 6, batch_first=True)
+        self.conv = nn.Conv1d(6, 4, 5, padding=2)
+
+    def forward(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.gru(torch.cat([x, z], 2))[0]
+        return y, self.conv(y.transpose(1, 2)).transpose(1, 2)
+
+
+def test_several_inputs_and_outputs_and_a_delay(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    export_model(Two().eval(), (torch.randn(1, 24, 3), torch.randn(1, 24, 2)), tmp_path / "two.ernn", name="two")
+    model = edgernn.load(tmp_path / "two.ernn")
+    assert max(port.delay for port in model.spec.outputs) == 2
+    names = [port.name for port in model.spec.inputs]
+    random = np.random.default_rng(2)
+    given = {
+        name: random.standard_normal((3, 9, size)).astype(np.float32) for name, size in zip(names, (3, 2), strict=True)
+    }
+    streams, alone = model.streams(3), [model.stream() for _ in range(3)]
+    results = streams.step(given)
+    assert isinstance(results, dict)
+    for row, stream in enumerate(alone):
+        wanted = stream.step({name: array[row] for name, array in given.items()})
+        assert isinstance(wanted, dict)
+        for name, array in wanted.items():
+            np.testing.assert_array_equal(results[name][row], array)
+    ends, wanted_ends = streams[1].flush(), alone[1].flush()  # what the delay holds back
+    assert isinstance(ends, dict)
+    assert isinstance(wanted_ends, dict)
+    assert sorted(len(array) for array in ends.values()) == [0, 2]
+    for name, array in wanted_ends.items():
+        np.testing.assert_array_equal(ends[name], array)
+    assert streams[0].save() == alone[0].save()
+    with pytest.raises(InputError, match="single output"):
+        model.streams(3).step(given, np.empty(3, np.float32))
