@@ -42,6 +42,13 @@ class _Percent(click.ParamType[float]):
 )
 @click.option("--board", metavar="NAME", help="What the targets are.  [default: by their CPU]")
 @click.option(
+    "--runtime",
+    type=click.Choice(["static", "python"]),
+    default="static",
+    show_default=True,
+    help="What runs on a target: a static program, or the device's wheel under its Python.",
+)
+@click.option(
     "--estimate", "estimated", is_flag=True, help="Count a step on the emulator of --board; no time is measured."
 )
 @click.option("--format", "kind", type=click.Choice(["table", "json", "csv", "md"]), default="table", show_default=True)
@@ -59,6 +66,7 @@ def command(
     backend: str,
     targets: tuple[str, ...],
     board: str | None,
+    runtime: str,
     estimated: bool,
     kind: str,
     as_json: bool,
@@ -68,7 +76,8 @@ def command(
 ) -> None:
     """Measure the latency of a step of FILE, back-to-back and at its real pace.
 
-    With --target it is measured on boards, by a program that needs nothing there and leaves nothing. With --estimate
+    With --target it is measured on boards, by a program that needs nothing there and leaves nothing, or with --runtime
+    python by their Python, which needs numpy and click. With --estimate
     the instructions of a step are counted for a board that is not here; the time is a range, and says so.
     """
     before = None if baseline is None else _baseline(baseline)
@@ -81,12 +90,14 @@ def command(
         return
     if board is not None and not targets:
         raise click.UsageError("--board goes with --target or --estimate")
+    if runtime != "static" and not targets:
+        raise click.UsageError("--runtime goes with --target")
     if targets:
         if threads != 1 or backend not in ("auto", "engine"):
-            raise click.UsageError("a board's runner is the engine, of one thread")
+            raise click.UsageError("on a target runs the engine, of one thread")
         options = ["--steps", str(steps), "--seconds", str(seconds), *(["--rate", str(rate)] if rate else [])]
         answers = of_host("edgernn.targets.remote", "--target").bench_remotely(
-            targets, [file, *against], options, board
+            targets, [file, *against], options, board, runtime
         )
         reports = {answer.target: Report.from_dict(answer.report, answer.target) for answer in answers}
     else:
