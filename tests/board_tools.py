@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Callable
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from edgernn.errors import MissingExtraError, TargetError
@@ -22,3 +26,11 @@ def tool(call: Callable[[], T]) -> T:
         if "is not installed" in str(error):
             pytest.skip(f"{error.cause} (make system-tools)")
         raise
+
+
+def write_clip(path: Path, samples: npt.NDArray[Any], rate: int) -> Path:
+    """Samples within ±1 as a recording of 16 bits."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes((samples * np.float32(32767)).astype("<i2").tobytes())
+    return path
