@@ -17,16 +17,12 @@ from edgernn.errors import InputError
 from edgernn.runtime.bench import Report, bench, compare
 
 
-class _Percent(click.ParamType[float]):
-    name = "percent"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            return float(str(value).removesuffix("%")) / 100
-        except ValueError:
-            self.fail(f"`{value}` is no percentage", param, ctx)
+def percent(value: str) -> float:
+    """A function, as `click.ParamType` of 8.1 takes no type argument."""
+    try:
+        return float(value.removesuffix("%")) / 100
+    except ValueError:
+        raise click.BadParameter(f"`{value}` is no percentage") from None
 
 
 @click.command("bench")
@@ -54,7 +50,7 @@ class _Percent(click.ParamType[float]):
 @click.option("--format", "kind", type=click.Choice(["table", "json", "csv", "md"]), default="table", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Short for --format json.")
 @click.option("--baseline", type=click.Path(path_type=Path), help="A JSON report of before; exit 1 when slower.")
-@click.option("--tolerance", type=_Percent(), default="10%", show_default=True, help="How much slower is too much.")
+@click.option("--tolerance", type=percent, default="10%", show_default=True, help="How much slower is too much.")
 @click.option("--max-p99-us", type=float, metavar="N", help="Exit 1 when a row's p99 is above N µs.")
 def command(
     file: Path,
