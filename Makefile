@@ -4,7 +4,8 @@
 # make fuzz   export and prove 400 random networks (slow)
 # make fuzz-engine   libFuzzer on the engine, FUZZ_SECONDS long (default 1500), with what it finds in build/fuzz
 # make system-tools  install what the tests compile, emulate and serve with (Debian; as root)
-# make wheels the devices' wheels for every Linux platform, in dist
+# make wheels the devices' wheels for every Linux platform, in dist, and their tests
+# make emulated-python   those for Arm in Debian's Python on emulated CPUs (27 MB a CPU to download; minutes)
 # make int8   measure again what int8 costs: benchmarks/int8_*.md (slow)
 # make tflite measure again what benchmarks/tflite.md and litert_step.md say, beside litert-torch (2 GB more, slow)
 # make pictures   draw docs/pictures again, from what the keyword spotter does on this machine
@@ -26,7 +27,7 @@ APPLICATIONS := text_generation text_generation-stdlib translation sentiment for
 	speech_enhancement gradients
 ROWS := $(APPLICATIONS:%=build/applications/%.json)
 
-.PHONY: demo test lint fuzz fuzz-engine system-tools wheels int8 tflite support applications docs pictures clean
+.PHONY: demo test lint fuzz fuzz-engine system-tools wheels emulated-python int8 tflite support applications docs pictures clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/keyword_spotting.py demo --out build/demo
@@ -57,7 +58,11 @@ system-tools:
 
 wheels: $(VENV)/installed
 	$(BIN)/edgernn targets wheel --all --out dist
-	for wheel in dist/edgernn-*manylinux*.whl; do $(BIN)/python -m auditwheel show $$wheel || exit 1; done
+	EDGERNN_ALL_WHEELS=1 $(BIN)/python -m pytest -q tests/test_wheels.py
+
+emulated-python: $(VENV)/installed
+	$(BIN)/python tests/emulated_python.py
+	$(BIN)/python -m pytest -q tests/test_emulated_python.py
 
 int8: $(VENV)/installed
 	$(BIN)/python benchmarks/int8_accuracy.py

@@ -1,8 +1,9 @@
-"""Runs `ernn_bench` on boards over the system's own `ssh`, which knows the user's hosts, keys and jumps, or `adb`.
+"""Measures on boards over the system's own `ssh`, which knows the user's hosts, keys and jumps, or over `adb`.
 
-Nothing is installed on a board. One connection carries everything: its input the program and the models, its output the
-result. They lie in a temporary folder, which a shell on the board removes when the run ends, however it ends: the end
-of its input tells it that nobody is left to listen.
+What runs there is the static `ernn_bench`, or `edgernn bench` of the device's wheel under the board's Python. Nothing
+is installed on a board. One connection carries everything: its input the program and the models, its output the result.
+They lie in a temporary folder, which a shell on the board removes when the run ends, however it ends: the end of its
+input tells it that nobody is left to listen.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ import subprocess
 import tarfile
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from edgernn.errors import InputError, MissingExtraError, TargetError
 from edgernn.targets.board import Board, find_board
 from edgernn.targets.build import HERE, build_runner
+from edgernn.targets.on_board import CANNOT_RUN, LACKING
+from edgernn.targets.wheel import platform_wheel, wheel_tag
 
+Runtime = Literal["static", "python"]
 SSH = "EDGERNN_SSH"  # in the environment: another command than `ssh`
 ADB = "EDGERNN_ADB"  # in the environment: another command than `adb`
 ADB_PREFIX = "adb:"
@@ -34,6 +38,7 @@ ADB_FOLDER = "/data/local/tmp"  # where programs may be run
 OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=10")
 NO_CONNECTION = 255  # ssh's own status
 NO_ROOM, CUT_OFF = 74, 75  # the script's
+NOT_FOUND, ILLEGAL_INSTRUCTION = 127, 132  # a shell's
 # the board whose runner suits a machine, by its `uname -m`
 MACHINES = {"aarch64": "pi-4", "armv6l": "pi-zero", "armv7l": "pi-2", "armv8l": "pi-2", "x86_64": "x86-64"}
 # and by Android's `ro.product.cpu.abi`: its kernel runs the static programs for Linux
@@ -50,15 +55,20 @@ class RemoteReport:
 
 
 def bench_remotely(
-    targets: Sequence[str], files: Sequence[Path], options: Sequence[str] = (), board: str | None = None
+    targets: Sequence[str],
+    files: Sequence[Path],
+    options: Sequence[str] = (),
+    board: str | None = None,
+    runtime: Runtime = "static",
 ) -> list[RemoteReport]:
     """Measure `.ernn` files on every target, all at once.
 
     A target is `user@host`, a name of the user's ssh configuration, or `adb:SERIAL`, a device that `adb devices` lists.
 
     `options` are those of `ernn_bench`. `board` says what the targets are; otherwise each is asked for its kind of
-    CPU. Raises `TargetError` for a target that can't be reached, or on which the program fails; and whatever happens,
-    nothing is left on a target.
+    CPU. `runtime` is what runs there: the static program, or the device's wheel under the board's `python3`, which
+    must have numpy and click. Raises `TargetError` for a target that can't be reached, or on which the program fails;
+    and whatever happens, nothing is left on a target.
     """
     for file in files:
         if file.suffix != ".ernn" or not file.is_file():
@@ -70,7 +80,7 @@ def bench_remotely(
     connections = _Connections()
     with ThreadPoolExecutor(max_workers=len(targets)) as pool:
         try:
-            jobs = [pool.submit(_bench, target, files, options, chosen, connections) for target in targets]
+            jobs = [pool.submit(_bench, target, files, options, chosen, runtime, connections) for target in targets]
             return [job.result() for job in jobs]
         finally:  # of a failure, or Ctrl-C: the others end too, and the boards see the end of their input
             connections.end()
@@ -106,12 +116,20 @@ def _bench(
     files: Sequence[Path],
     options: Sequence[str],
     board: Board | None,
+    runtime: Runtime,
     connections: _Connections,
 ) -> RemoteReport:
     board = board or _board_of(target, connections)
-    program = build_runner(board) / "ernn_bench"
-    archive = _packed(program, files)
-    words = ["./ernn_bench", *(file.name for file in files), *options]
+    names = [file.name for file in files]
+    if runtime == "static":
+        programs = {"ernn_bench": (build_runner(board) / "ernn_bench").read_bytes()}
+        words = ["./ernn_bench", *names, *options]
+    else:
+        wheel, data = platform_wheel(wheel_tag(board))
+        programs = {wheel: data, "on_board.py": (HERE / "on_board.py").read_bytes()}
+        further = [word for name in names[1:] for word in ("--against", name)]
+        words = ["python3", "on_board.py", wheel, "bench", names[0], *further, *options, "--json"]
+    archive = _packed(programs, files)
     command = " ".join(f'"{word}"' for word in words)  # file names are checked: see `_packed`
     lines = (HERE / "on_board.sh").read_text("utf-8").splitlines()
     script = " ".join(line for line in lines if not line.startswith("#"))
@@ -134,18 +152,18 @@ def _board_of(target: str, connections: _Connections) -> Board:
     return find_board(known[machine])
 
 
-def _packed(program: Path, files: Sequence[Path]) -> bytes:
+def _packed(programs: Mapping[str, bytes], files: Sequence[Path]) -> bytes:
     """An uncompressed archive of flat names."""
     names = [file.name for file in files]
     odd = next((name for name in names if not name.isascii() or any(c in "\"'`$\\!" or c < " " for c in name)), None)
-    if odd is not None or len(set(names)) < len(names) or program.name in names:
+    if odd is not None or len(set(names)) < len(names) or set(programs) & set(names):
         raise InputError("files for a board have plain names, each another", place=odd or ", ".join(names))
     room = io.BytesIO()
     with tarfile.open(fileobj=room, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for file in (program, *files):
-            entry = tarfile.TarInfo(file.name)
-            entry.size, entry.mode = file.stat().st_size, 0o700 if file == program else 0o600
-            archive.addfile(entry, io.BytesIO(file.read_bytes()))
+        for name, data in {**programs, **{file.name: file.read_bytes() for file in files}}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), 0o700 if name in programs else 0o600
+            archive.addfile(entry, io.BytesIO(data))
     return room.getvalue()
 
 
@@ -209,9 +227,10 @@ _ADB_HINTS = {
 
 
 def _failure(target: str, status: int, said: str) -> TargetError:
-    last = said.splitlines()[-1] if said else ""
+    lines = said.splitlines()
+    last = next((line for line in lines if line.startswith("error: ")), lines[-1] if lines else "")
     if target.startswith(ADB_PREFIX):
-        own = next((line for line in said.splitlines() if _ADB_ERROR.match(line)), None)
+        own = next((line for line in lines if _ADB_ERROR.match(line)), None)
         if own is not None:
             hint = next((hint for word, hint in _ADB_HINTS.items() if word in own), "adb devices")
             return TargetError(f"cannot be reached: {own}", place=target, hint=hint)
@@ -224,6 +243,12 @@ def _failure(target: str, status: int, said: str) -> TargetError:
         return TargetError(f"cannot be reached: {last or 'ssh failed'}", place=target, hint=hint.format(target=target))
     if status == NO_ROOM:
         return TargetError(f"has no room in its temporary folder: {last}", place=target, hint="TMPDIR names another")
-    if status in (126, 132) or "not executable" in last:  # cannot be executed (mksh gives 1); illegal instruction
+    if status in (LACKING, NOT_FOUND):
+        return TargetError(
+            f"cannot run Python there: {last}",
+            place=target,
+            hint="Debian: apt install python3-numpy python3-click; or without --runtime python",
+        )
+    if status in (CANNOT_RUN, ILLEGAL_INSTRUCTION) or "not executable" in last:  # mksh says so with status 1
         return TargetError(f"cannot run the program: {last or status}", place=target, hint="--board names another kind")
     return TargetError(f"the program ended with status {status}: {last}", place=target)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+import wave
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from edgernn.errors import MissingExtraError, TargetError
@@ -48,3 +51,11 @@ def programs_in(folder: Path) -> list[int]:
         if where.startswith(str(folder)):
             found.append(int(path.parent.name))
     return found
+
+
+def write_clip(path: Path, samples: npt.NDArray[Any], rate: int) -> Path:
+    """Samples within ±1 as a recording of 16 bits."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes((samples * np.float32(32767)).astype("<i2").tobytes())
+    return path

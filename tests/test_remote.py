@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -22,6 +24,7 @@ from edgernn.export.to_ernn import pack
 from edgernn.targets import find_board
 from edgernn.targets.build import build_runner
 from edgernn.targets.remote import SSH, bench_remotely
+from edgernn.targets.wheel import platform_wheel
 
 from board_tools import programs_in, tool, waited
 from engine_library import needs
@@ -34,11 +37,15 @@ QUICK = ("--steps", "100", "--seconds", "0.1")
 
 @dataclass(frozen=True)
 class Server:
-    """An ssh server whose users' temporary folder is `room`; `log` is what it says."""
+    """An ssh server whose users' temporary folder is `room`, and whose Python imports from `packages` alone."""
 
     folder: Path
     room: Path
     process: subprocess.Popen[bytes]
+
+    @property
+    def packages(self) -> Path:
+        return self.folder / "packages"
 
     @property
     def ssh(self) -> str:
@@ -72,9 +79,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(command, check=True)
     public = {name: (folder / f"{name}.pub").read_text().strip() for name in ("host", "stranger", "user", "limited")}
+    (folder / "packages").mkdir()
+    for path in (Path(np.__file__).parent, Path(np.__file__).parents[1] / "numpy.libs", Path(click.__file__).parent):
+        (folder / "packages" / path.name).symlink_to(path)
+    python = folder / "bin" / "python3"  # as a board's: nothing of this environment but numpy and click
+    python.parent.mkdir()
+    base = Path(sys.base_prefix) / "bin" / "python3"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={folder / "packages"} exec {base} -S "$@"\n')
+    python.chmod(0o755)
     # a limit of a file's size, in blocks of 512 or 1024 bytes, is what a full disk is to a program that writes
     limit = 'command="ulimit -f 64; trap \\"\\" XFSZ; eval \\"$SSH_ORIGINAL_COMMAND\\""'
-    (folder / "authorized").write_text(f"{public['user']}\n{limit} {public['limited']}\n")
+    # behind what the user's shell reads at its start
+    path = f'command="PATH={python.parent}:$PATH; eval \\"$SSH_ORIGINAL_COMMAND\\""'
+    (folder / "authorized").write_text(f"{path} {public['user']}\n{limit} {public['limited']}\n")
     port = free_port()
     (folder / "sshd_config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nAuthorizedKeysFile {folder / 'authorized'}\n"
@@ -184,6 +201,60 @@ def test_the_program_fails(server: Server, model: Path) -> None:
     assert server.is_empty()
 
 
+def test_the_boards_python(server: Server, model: Path, tmp_path: Path) -> None:
+    """The device's wheel is copied, runs there, and nothing stays."""
+    second = tmp_path / "second.ernn"
+    second.write_bytes(model.read_bytes())
+    tool(lambda: platform_wheel("manylinux_2_17_x86_64"))
+    words = ("bench", model, "--against", second, "--target", "board", "--runtime", "python")
+    result = call(*words, *QUICK, "--rate", 100, "--json")
+    assert result.exit_code == 0, result.output
+    (answer,) = json.loads(result.stdout)["targets"]
+    assert answer["machine"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert [(row["file"], row["kind"], row["steps"], row["backend"][:7]) for row in answer["rows"]] == [
+        (file, kind, steps, "engine ")
+        for file in ("my model.ernn", "second.ernn")
+        for kind, steps in (("back-to-back", 100), ("paced", 10))
+    ]
+    assert server.is_empty()
+
+
+def test_the_boards_python_lacks_something(server: Server, model: Path) -> None:
+    """It is told what, and so are the program's own errors; a wheel of another CPU cannot be loaded."""
+    tool(lambda: platform_wheel("manylinux_2_17_x86_64"))
+
+    def fails(board: str = "x86-64") -> str:
+        with pytest.raises(TargetError) as caught:
+            bench_remotely(["board"], [model], QUICK, board, "python")
+        assert server.is_empty()
+        return str(caught.value)
+
+    said = fails("pi-4")
+    print(said)
+    assert said.startswith("board: cannot run the program: ")
+    assert said.endswith("hint: --board names another kind")
+    whole = model.read_bytes()
+    model.write_bytes(whole[:-64])
+    assert fails().startswith("board: the program ended with status 1: error: my model.ernn: is damaged")
+    model.write_bytes(whole)
+    hint = "\n\nhint: Debian: apt install python3-numpy python3-click; or without --runtime python"
+    moved = server.packages.rename(server.folder / "moved")
+    try:
+        assert fails() == f"board: cannot run Python there: numpy and click cannot be imported{hint}"
+    finally:
+        moved.rename(server.packages)
+    python = server.folder / "bin" / "python3"
+    moved = python.rename(server.folder / "moved")
+    python.write_text("#!/bin/sh\nexec no-such-python\n")
+    python.chmod(0o755)
+    try:
+        said = fails()
+        assert said.startswith("board: cannot run Python there: ")
+        assert said.endswith(f"not found{hint}")
+    finally:
+        moved.replace(python)
+
+
 def test_the_board_is_another(server: Server, model: Path) -> None:
     """A program of another CPU does not run there."""
     tool(lambda: build_runner(find_board("pi-4")))
@@ -200,7 +271,7 @@ class Long:
     server: Server
 
     def programs(self) -> list[int]:
-        """Processes of `ernn_bench` that the server's users run."""
+        """Processes that the server's users run."""
         return programs_in(self.server.room)
 
     def ends(self) -> tuple[int, str]:
@@ -212,13 +283,15 @@ class Long:
 
 
 @pytest.fixture
-def long(server: Server, model: Path) -> Iterator[Long]:
+def long(server: Server, model: Path, request: pytest.FixtureRequest) -> Iterator[Long]:
+    runtime = getattr(request, "param", "static")
     words = ["bench", str(model), "--target", "board", "--rate", "100", "--seconds", "60", "--steps", "100"]
-    command = [sys.executable, "-m", "edgernn.cli", *words]
+    command = [sys.executable, "-m", "edgernn.cli", *words, "--runtime", runtime]
+    copied = {"static": "*/ernn_bench", "python": "*/unpacked/edgernn"}[runtime]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     started = Long(process, server)
     try:
-        assert waited(lambda: list(server.room.glob("*/ernn_bench")) and len(started.programs()) >= 2, 60)
+        assert waited(lambda: list(server.room.glob(copied)) and len(started.programs()) >= 2, 60)
         yield started
     finally:
         process.kill()
@@ -231,6 +304,7 @@ def test_ctrl_c(long: Long) -> None:
     assert (status, said.strip()) == (1, "Aborted!")
 
 
+@pytest.mark.parametrize("long", ["static", "python"], indirect=True)
 def test_the_command_is_killed(long: Long) -> None:
     """Even without a chance to say so: the board sees the end of its input."""
     long.process.kill()
@@ -270,3 +344,4 @@ def test_refused_before_anything_is_copied(model: Path, tmp_path: Path) -> None:
         bench_remotely(["board"], [model], QUICK, "abacus")
     assert call("bench", model, "--board", "pi-4").exit_code == 2
     assert call("bench", model, "--target", "board", "--threads", "2").exit_code == 2
+    assert call("bench", model, "--runtime", "python").exit_code == 2

@@ -17,16 +17,12 @@ from edgernn.errors import InputError
 from edgernn.runtime.bench import Report, bench, compare
 
 
-class _Percent(click.ParamType[float]):
-    name = "percent"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            return float(str(value).removesuffix("%")) / 100
-        except ValueError:
-            self.fail(f"`{value}` is no percentage", param, ctx)
+def percent(value: str) -> float:
+    """A function, as `click.ParamType` of 8.1 takes no type argument."""
+    try:
+        return float(value.removesuffix("%")) / 100
+    except ValueError:
+        raise click.BadParameter(f"`{value}` is no percentage") from None
 
 
 @click.command("bench")
@@ -47,12 +43,19 @@ class _Percent(click.ParamType[float]):
 @click.option("--board", metavar="NAME", help="What the targets are.  [default: by their CPU]")
 @click.option("--clock-mhz", type=click.FloatRange(0, min_open=True), help="At what a serial line's board runs.")
 @click.option(
+    "--runtime",
+    type=click.Choice(["static", "python"]),
+    default="static",
+    show_default=True,
+    help="What runs on a target: a static program, or the device's wheel under its Python.",
+)
+@click.option(
     "--estimate", "estimated", is_flag=True, help="Count a step on the emulator of --board; no time is measured."
 )
 @click.option("--format", "kind", type=click.Choice(["table", "json", "csv", "md"]), default="table", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Short for --format json.")
 @click.option("--baseline", type=click.Path(path_type=Path), help="A JSON report of before; exit 1 when slower.")
-@click.option("--tolerance", type=_Percent(), default="10%", show_default=True, help="How much slower is too much.")
+@click.option("--tolerance", type=percent, default="10%", show_default=True, help="How much slower is too much.")
 @click.option("--max-p99-us", type=float, metavar="N", help="Exit 1 when a row's p99 is above N µs.")
 def command(
     file: Path,
@@ -65,6 +68,7 @@ def command(
     targets: tuple[str, ...],
     board: str | None,
     clock_mhz: float | None,
+    runtime: str,
     estimated: bool,
     kind: str,
     as_json: bool,
@@ -74,8 +78,9 @@ def command(
 ) -> None:
     """Measure the latency of a step of FILE, back-to-back and at its real pace.
 
-    With --target it is measured on boards, by a program that needs nothing there and leaves nothing; a microcontroller
-    on a serial line has its program by `edgernn targets firmware`. With --estimate
+    With --target it is measured on boards, by a program that needs nothing there and leaves nothing, or with --runtime
+    python by their Python, which needs numpy and click; a microcontroller on a serial line has its program by `edgernn
+    targets firmware`. With --estimate
     the instructions of a step are counted for a board that is not here; the time is a range, and says so.
     """
     before = None if baseline is None else _baseline(baseline)
@@ -98,12 +103,14 @@ def command(
         return
     if board is not None and not targets:
         raise click.UsageError("--board goes with --target or --estimate")
+    if runtime != "static" and not targets:
+        raise click.UsageError("--runtime goes with --target")
     if targets:
         if threads != 1 or backend not in ("auto", "engine"):
-            raise click.UsageError("a board's runner is the engine, of one thread")
+            raise click.UsageError("on a target runs the engine, of one thread")
         options = ["--steps", str(steps), "--seconds", str(seconds), *(["--rate", str(rate)] if rate else [])]
         answers = of_host("edgernn.targets.remote", "--target").bench_remotely(
-            targets, [file, *against], options, board
+            targets, [file, *against], options, board, runtime
         )
         reports = {answer.target: Report.from_dict(answer.report, answer.target) for answer in answers}
     else:
