@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from edgernn.program import Array
+Array = npt.NDArray[Any]
+
 
 DRIFT_DB = 1.0  # a last tenth worse than the first by more than this is a drift
 

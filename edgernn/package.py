@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from edgernn.program import Array
 from edgernn.spec import StartSpec, StateSpec
+
+Array = npt.NDArray[Any]
 
 ENCODER, DECODER = "encoder", "decoder"
 INDEX = "package.json"  # in a folder: {"package_version": 1, "programs": {name: file}}

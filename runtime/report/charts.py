@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from edgernn.program import Array
 from edgernn.runtime.report.html import Markup, element
+
+Array = npt.NDArray[Any]
 
 WIDTH = 760
 LEFT, RIGHT = 190, 20  # room for the names of rows

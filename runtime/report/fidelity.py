@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgernn.compare import Difference, decibels, difference
 from edgernn.errors import InputError
-from edgernn.program import Array
 from edgernn.runtime.model import Model
 from edgernn.spec import InputSpec, OutputSpec
+
+Array = npt.NDArray[Any]
 
 SEGMENTS = 60  # of a long run, one point of its curve each
 
