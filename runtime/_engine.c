@@ -559,15 +559,16 @@ static PyObject *step_new(PyTypeObject *type, PyObject *args, PyObject *named) {
   const module_state *state = PyType_GetModuleState(type);
   PyObject *streams, *x = Py_None, *y = Py_None;
   if (!PyArg_ParseTupleAndKeywords(args, named, "O!|OO:Step", names, &PyTuple_Type, &streams, &x, &y)) return NULL;
-  const Py_ssize_t count = PyTuple_Size(streams);
-  if (count < 1 || count > UINT32_MAX) {
+  const uint64_t given = (uint64_t)PyTuple_Size(streams);
+  if (given < 1 || given > UINT32_MAX) {
     PyErr_SetString(PyExc_ValueError, "a Step takes one stream or more");
     return NULL;
   }
+  const uint32_t count = (uint32_t)given;
   Step *self = new_object(type);
   if (!self) return NULL;
-  self->streams = PyMem_Malloc((size_t)count * sizeof *self->streams);
-  self->all = PyMem_Malloc((size_t)count * sizeof *self->all);
+  self->streams = PyMem_Malloc(count * sizeof *self->streams);
+  self->all = PyMem_Malloc(count * sizeof *self->all);
   if (!self->streams || !self->all) PyErr_NoMemory();
   while (!PyErr_Occurred() && self->count < count) {
     PyObject *object = PyTuple_GetItem(streams, (Py_ssize_t)self->count);
