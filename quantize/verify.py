@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from edgernn.compare import Difference, difference
 from edgernn.errors import QuantizeError
 from edgernn.program import Array
 from edgernn.quantize.data import Source, read_sequences
-from edgernn.runtime import Model
+from edgernn.runtime import Model, in_turn, run_long, run_whole, take_and_give_alike
 from edgernn.spec import StreamSpec
 
 # outputs of whole sequences, for a contract and inputs as a stream takes them: `edgernn.export.WholeSequence`
@@ -53,56 +53,25 @@ def verify_models(
     """
     b = edgernn.load(found, backends[1])
     a = wanted if callable(wanted) else edgernn.load(wanted, backends[0])
-    if isinstance(a, Model) and _ports(a) != _ports(b):
+    if isinstance(a, Model) and not take_and_give_alike(a, b):
         raise QuantizeError("takes or gives other frames than the first", place=str(found))
     sequences = read_sequences(data, b.spec)
-    signal: Signal = (lambda _, item: _run(a, item)) if isinstance(a, Model) else a
-    runs = [signal(b.spec, item) for item in sequences.items], [_run(b, item) for item in sequences.items]
+    signal: Signal = (lambda _, item: run_whole(a, item)) if isinstance(a, Model) else a
+    runs = [signal(b.spec, item) for item in sequences.items], [run_whole(b, item) for item in sequences.items]
     names = [port.name for port in b.spec.outputs]
     outputs = {name: difference([r[name] for r in runs[0]], [r[name] for r in runs[1]]) for name in names}
     longer: dict[str, Difference] = {}
     if long:
-        pieces = _run_long(a, b.spec, sequences.items, long), _run_pieces(b, sequences.items, long)
+        pieces = _run_long(a, b.spec, sequences.items, long), run_long(b, sequences.items, long)
         longer = {name: difference([pieces[0][name]], [pieces[1][name]]) for name in names}
     return Comparison(outputs, longer, sum(sequences.lengths), long)
 
 
-def _ports(model: Model) -> list[tuple[str, str, tuple[int, ...]]]:
-    taken = [(port.name, port.dtype, port.frame) for port in model.spec.inputs]
-    return taken + [(port.name, port.dtype, port.frame) for port in model.spec.outputs]
-
-
-def _run(model: Model, item: Mapping[str, Array]) -> dict[str, Array]:
-    stream = model.stream()
-    parts = [stream.push(item), stream.flush()]
-    return _joined(model, parts)
-
-
 def _run_long(a: Model | Signal, spec: StreamSpec, items: list[dict[str, Array]], frames: int) -> Mapping[str, Array]:
     if isinstance(a, Model):
-        return _run_pieces(a, items, frames)
-    pieces = list(_cycle(items, frames))
+        return run_long(a, items, frames)
+    pieces = list(in_turn(items, frames))
     whole = a(spec, {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]})
     # a stream that is not flushed has not given its last frames yet
     given = {port.name: max(0, frames // spec.hop * port.shape[0] - port.delay) for port in spec.outputs}
     return {name: array[: given[name]] for name, array in whole.items()}
-
-
-def _run_pieces(model: Model, items: list[dict[str, Array]], frames: int) -> dict[str, Array]:
-    stream = model.stream()
-    return _joined(model, [stream.push(piece) for piece in _cycle(items, frames)])
-
-
-def _cycle(items: list[dict[str, Array]], frames: int) -> Iterator[dict[str, Array]]:
-    while True:
-        for item in items:
-            length = min(frames, len(next(iter(item.values()))))
-            yield {name: array[:length] for name, array in item.items()}
-            frames -= length
-            if frames <= 0:
-                return
-
-
-def _joined(model: Model, parts: list[Array | dict[str, Array]]) -> dict[str, Array]:
-    names = [port.name for port in model.spec.outputs]
-    return {name: np.concatenate([p[name] if isinstance(p, dict) else p for p in parts]) for name in names}

@@ -6,6 +6,7 @@ from edgernn.runtime.frames import by_name as check_frames
 from edgernn.runtime.model import Model, load, load_programs
 from edgernn.runtime.package import Memory, Package, load_package
 from edgernn.runtime.stream import Stream
+from edgernn.runtime.whole import in_turn, run_long, run_whole, take_and_give_alike
 
 if TYPE_CHECKING:
     from edgernn.runtime.recording import read as read_recording
@@ -16,10 +17,14 @@ __all__ = [
     "Package",
     "Stream",
     "check_frames",
+    "in_turn",
     "load",
     "load_package",
     "load_programs",
     "read_recording",
+    "run_long",
+    "run_whole",
+    "take_and_give_alike",
 ]
 
 

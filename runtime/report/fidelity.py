@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edgernn.compare import Difference, decibels, difference
 from edgernn.errors import InputError
 from edgernn.runtime.model import Model
-from edgernn.spec import InputSpec, OutputSpec
+from edgernn.runtime.whole import run_long, run_whole, take_and_give_alike
 
 Array = npt.NDArray[Any]
 
@@ -43,14 +43,14 @@ def compare_models(
     Raises `InputError` when a file takes or gives other frames than the first.
     """
     for name, model in others.items():
-        if _ports(model) != _ports(signal):
+        if not take_and_give_alike(model, signal):
             raise InputError("takes or gives other frames than the first file", place=name)
     count = len(next(iter(frames.values())))
     long = max(long, count)
-    wanted, wanted_long = _whole(signal, frames), _long(signal, frames, long)
+    wanted, wanted_long = run_whole(signal, frames), run_long(signal, [frames], long)
     found = []
     for name, model in others.items():
-        given, given_long = _whole(model, frames), _long(model, frames, long)
+        given, given_long = run_whole(model, frames), run_long(model, [frames], long)
         for port in signal.spec.outputs:
             key = port.name
             ends, curve = error_over_time(wanted_long[key], given_long[key], long)
@@ -91,29 +91,3 @@ def error_over_time(wanted: Array, found: Array, frames: int) -> tuple[tuple[int
     noise = [float(np.mean((a[i:j] - b[i:j]) ** 2)) for i, j in pairwise(edges)]
     ends = tuple(round(frames * int(j) / len(a)) for j in edges[1:])
     return ends, tuple(None if item == 0 else -decibels(power, item) for item in noise)
-
-
-def _ports(model: Model) -> list[tuple[str, str, tuple[int, ...]]]:
-    ports: tuple[InputSpec | OutputSpec, ...] = (*model.spec.inputs, *model.spec.outputs)
-    return [(port.name, port.dtype, port.frame) for port in ports]
-
-
-def _whole(model: Model, frames: Mapping[str, Array]) -> dict[str, Array]:
-    stream = model.stream()
-    return _joined(model, [stream.push(frames), stream.flush()])
-
-
-def _long(model: Model, frames: Mapping[str, Array], count: int) -> dict[str, Array]:
-    stream = model.stream()
-    return _joined(model, [stream.push(piece) for piece in _again(frames, count)])
-
-
-def _again(frames: Mapping[str, Array], count: int) -> Iterator[dict[str, Array]]:
-    while count > 0:
-        yield {name: array[:count] for name, array in frames.items()}
-        count -= len(next(iter(frames.values())))
-
-
-def _joined(model: Model, parts: list[Array | dict[str, Array]]) -> dict[str, Array]:
-    names = [port.name for port in model.spec.outputs]
-    return {name: np.concatenate([p[name] if isinstance(p, dict) else p for p in parts]) for name in names}
