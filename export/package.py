@@ -7,7 +7,6 @@ a random start, before the package is written.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -29,7 +28,7 @@ from edgernn.export.proof import prove
 from edgernn.export.translate import Label, translate
 from edgernn.export.windows import translate_windows
 from edgernn.files import draft, write_bytes, write_folder
-from edgernn.package import DECODER, ENCODER, INDEX, INDEX_VERSION
+from edgernn.package import DECODER, ENCODER, INDEX, index_of
 from edgernn.program import Program
 from edgernn.spec import STREAM, DecodingSpec, OutputSpec, StartSpec, StateSpec
 
@@ -144,9 +143,8 @@ def write_package(programs: Mapping[str, Program], path: str | Path) -> None:
             for name in programs:
                 check_vectors(file, name)
         return
-    index = {"package_version": INDEX_VERSION, "programs": {name: f"{name}.onnx" for name in programs}}
     files = {f"{name}.onnx": encode(program, path / f"{name}.onnx") for name, program in programs.items()}
-    write_folder(path, {**files, INDEX: (json.dumps(index, indent=2) + "\n").encode()})
+    write_folder(path, {**files, INDEX: index_of(programs)})
 
 
 def size_of(path: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy.typing as npt
 
 from edgernn.errors import CalibrationError, ModelFileError
 from edgernn.export import read_program, write_package
-from edgernn.package import DECODER, ENCODER, INDEX
+from edgernn.package import DECODER, ENCODER, INDEX, files_in
 from edgernn.program import Array, Program
 from edgernn.quantize.api import make_options, quantized
 from edgernn.quantize.data import Sequences, check_calibration, read_sequences
@@ -45,12 +44,16 @@ def quantize_package(
     `calibration` holds pairs: an input of the encoder, `[frames, …frame]`, and the tokens that belong to it, without
     start token; the decoder is shown them whatever it would have chosen itself (teacher forcing), from the float
     encoder's states and memory. `choices` are those of `quantize_model`, by name: `activation_type` and so on;
-    `exclude` are patterns of names as there, with the
-    program's in front: `decoder:logits`. Raises as `quantize_model`, `ModelFileError` for what is no package.
+    `exclude` are patterns of names as there, with the program's in front: `decoder:logits`. Raises as `quantize_model`,
+    and `ModelFileError` for what is no package.
     """
     folder, path = Path(folder), Path(path)
     options = make_options(**choices)
-    programs = {name: fold(program) for name, program in _read(folder).items()}
+    if not (folder / INDEX).is_file():
+        hint = "export the package to a folder first"
+        raise ModelFileError("is no folder of a package", place=str(folder), hint=hint)
+    files = files_in(folder)
+    programs = {name: fold(read_program(files[name])) for name in (ENCODER, DECODER)}
     encoder, decoder = programs[ENCODER], programs[DECODER]
     pairs = list(calibration)
     given = read_sequences([x for x, _ in pairs], encoder.spec)
@@ -64,16 +67,6 @@ def quantize_package(
         made[name], reports[name] = quantized(programs[name], sequences, options, patterns, place=str(folder))
     write_package(made, path)
     return QuantizedPackage(path, made, reports)
-
-
-def _read(folder: Path) -> dict[str, Program]:
-    try:
-        files = json.loads((folder / INDEX).read_text("utf-8"))["programs"]
-        return {name: read_program(folder / Path(files[name]).name) for name in (ENCODER, DECODER)}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelFileError(
-            f"is no folder of a package ({error})", place=str(folder), hint="export the package to a folder first"
-        ) from None
 
 
 def _outputs(encoder: Program, item: Mapping[str, Array]) -> dict[str, Array]:

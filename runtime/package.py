@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgernn.errors import InputError, ModelFileError
-from edgernn.package import DECODER, ENCODER, INDEX, INDEX_VERSION, started
+from edgernn.package import DECODER, ENCODER, check_names, files_in, started
 from edgernn.runtime.decode import loop_of
 from edgernn.runtime.model import Model, load, load_programs
 from edgernn.runtime.stream import Frames, Stream
@@ -34,28 +34,11 @@ def load_package(path: str | os.PathLike[str], backend: str = "auto", threads: i
     """
     path = os.fspath(path)
     if os.path.isdir(path):
-        models = {name: load(file, backend, threads) for name, file in _listed(path).items()}
+        models = {name: load(file, backend, threads) for name, file in files_in(Path(path)).items()}
     else:
         models = load_programs(path, backend, threads)
-    missing = [name for name in (ENCODER, DECODER) if name not in models]
-    if missing:
-        raise ModelFileError(f"has no program `{missing[0]}`: it is no package", place=path)
+        check_names(models, path)
     return Package(path, models)
-
-
-def _listed(folder: str) -> dict[str, str]:
-    """The files of a folder's programs, by name."""
-    index = os.path.join(folder, INDEX)
-    try:
-        with open(index, encoding="utf-8") as file:
-            data = json.load(file)
-        version, programs = data["package_version"], data["programs"]
-        names = {str(name): os.path.basename(item) for name, item in programs.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelFileError(f"is no index of a package ({error})", place=index) from None
-    if version != INDEX_VERSION:
-        raise ModelFileError(f"has version {version!r}; this edgernn reads {INDEX_VERSION}", place=index)
-    return {name: os.path.join(folder, file) for name, file in names.items()}
 
 
 class Package:
@@ -72,10 +55,12 @@ class Package:
             size = int(np.prod(states[start.state].shape))
             if start.output not in made or start.offset + size > int(np.prod(made[start.output].frame)):
                 raise ModelFileError(f"its encoder has nothing for `{start.state}` to start from", place=path)
-        if self.loop.memory is not None:
-            memory = next(port for port in self.decoder.spec.inputs if port.name == self.loop.memory)
-            if self.loop.frames not in made or made[self.loop.frames].frame != memory.frame[1:]:
-                raise ModelFileError("its encoder has no frames for the decoder's memory", place=path)
+        taken = {port.name: port.frame for port in self.decoder.spec.inputs}
+        self._room = (0,) if self.loop.memory is None else taken[self.loop.memory]  # [frames, features] of the memory
+        if self.loop.memory is not None and (
+            self.loop.frames not in made or made[self.loop.frames].frame != self._room[1:]
+        ):
+            raise ModelFileError("its encoder has no frames for the decoder's memory", place=path)
 
     def encode(self, *frames: Frames, **named: npt.ArrayLike) -> Memory:
         """Run the encoder over a whole sequence, `[frames, …frame]` as `Model.__call__` takes it.
@@ -92,7 +77,7 @@ class Package:
         Raises `InputError` for more frames than the decoder's memory declares.
         """
         if self.loop.frames is not None:
-            count, most = len(outputs[self.loop.frames]), self._room()[0]
+            count, most = len(outputs[self.loop.frames]), self._room[0]
             if count > most:
                 raise InputError(
                     f"{count} frames were encoded; the memory has room for {most}",
@@ -131,6 +116,3 @@ class Package:
 
     def _stream_of(self, x: Memory | Frames) -> Stream:
         return self.stream(x if isinstance(x, Memory) else self.encode(x))
-
-    def _room(self) -> tuple[int, ...]:
-        return next(port.frame for port in self.decoder.spec.inputs if port.name == self.loop.memory)

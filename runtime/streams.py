@@ -28,12 +28,9 @@ class Streams:
         self.spec = streams[0].spec
         self._streams = streams
         steppers = [stream._stepper for stream in streams]
-        first = streams[0]
-        x, y = (
-            None if view is None else np.zeros((len(streams), *view.shape), view.dtype) for view in (first._x, first._y)
-        )
-        if x is None or y is None:
-            x = y = None
+        first, x, y = streams[0], None, None
+        if first._x is not None and first._y is not None:
+            x, y = (np.zeros((len(streams), *view.shape), view.dtype) for view in (first._x, first._y))
         joined = steppers[0].joined(steppers, x, y)
         self._run = joined.run if joined else self._run_each
         self._direct: Direct = joined.step if joined else lambda x, out: None
