@@ -143,7 +143,7 @@ def train(stretches: Sequence[Motion], activities: int, steps: int) -> Activity:
         scores = model(torch.stack(x)).unflatten(1, (2, frames))[:, :, settled:]
         loss = functional.nll_loss(scores.flatten(0, 2), torch.stack(y)[:, :, settled:].flatten())
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

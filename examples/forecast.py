@@ -117,7 +117,7 @@ def train(series: Array, steps: int) -> Forecaster:
         right = torch.stack([y[start : start + LENGTH] for start in starts])
         loss = functional.mse_loss(model(given)[:, SETTLED:], right[:, SETTLED:])
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         model.keep_levels()

@@ -120,7 +120,7 @@ def train(tracks: Array, gestures: Array, kinds: int, steps: int) -> Gestures:
         wanted = torch.from_numpy(gestures[rows])[..., None].expand(scores.shape[:3])
         loss = functional.nll_loss(scores.flatten(0, 2), wanted.flatten())
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

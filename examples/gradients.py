@@ -42,7 +42,7 @@ class Remember(nn.Module):
 
     def __init__(self, kind: type[nn.RNNBase] = nn.LSTM, start: Callable[[nn.RNNBase], None] | None = None) -> None:
         super().__init__()
-        self.rnn = kind(FEATURES, WIDTH, batch_first=True)  # type: ignore[arg-type, call-arg]
+        self.rnn = kind(FEATURES, WIDTH, batch_first=True)
         self.out = nn.Linear(WIDTH, 1)
         if start is not None:
             with torch.no_grad():
@@ -128,7 +128,7 @@ def train(way: Way, steps: int) -> tuple[Remember, float]:
         x, wanted = frames(BATCH, random)
         loss = functional.binary_cross_entropy_with_logits(model(x)[:, -1], wanted)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), CLIP if way.clip else float("inf"))
         largest = max(largest, float(norm))
         optimizer.step()

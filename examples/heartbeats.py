@@ -170,7 +170,7 @@ def train(records: Sequence[Record], steps: int) -> Beats:
         right = torch.stack(y)[:, RATE // HOP :]  # a second to settle in
         loss = functional.nll_loss(scores.flatten(0, 1), right.flatten(), weight)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

@@ -92,7 +92,7 @@ def train(model: KeywordSpotter, clips: Sequence[tuple[Array, int]], steps: int)
         wanted = torch.from_numpy(np.stack([labels(words, scores.shape[1]) for _, words in made]))
         loss = functional.nll_loss(scores.flatten(0, 1), wanted.flatten(), ignore_index=IGNORED)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 2.0)
         optimizer.step()
         schedule.step()

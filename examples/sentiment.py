@@ -143,7 +143,7 @@ def train(sentences: Sequence[tuple[Array, bool]], model: Sentiment, steps: int)
         each = functional.binary_cross_entropy_with_logits(verdicts, wanted, reduction="none")
         loss = (each * weight).sum() / (weight.sum() * len(chosen))
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

@@ -106,7 +106,7 @@ def train(text: Array, steps: int) -> Writer:
         state = (h.detach(), c.detach())
         loss = functional.cross_entropy(logits.flatten(0, 1), piece[:, 1:].flatten())
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

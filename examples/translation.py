@@ -191,7 +191,7 @@ def train(task: Task, steps: int) -> tuple[Encoder, Decoder]:
             logits.flatten(0, 1), targets.flatten(), ignore_index=START, label_smoothing=0.05
         )
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         schedule.step()
