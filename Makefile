@@ -16,7 +16,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LINKS := build/links/edgernn
-ENGINE := CMakeLists.txt runtime/_engine.c $(shell find runtime/engine -name '*.[ch]' -o -name CMakeLists.txt)
+ENGINE := CMakeLists.txt $(shell find runtime/engine runtime/extension -name '*.[ch]' -o -name CMakeLists.txt)
 
 FUZZ_SECONDS ?= 1500
 SANITIZE := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer -g

@@ -1,4 +1,4 @@
-"""The engine in C: runtime/_engine.c."""
+"""The engine in C: runtime/extension."""
 
 from typing import Any, final
 

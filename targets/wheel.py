@@ -130,12 +130,11 @@ def _build_extension(tag: str) -> Path:
         raise TargetError(
             "Python's headers are not installed", place="building a wheel", hint="Debian: apt install python3-dev"
         )
-    source = PACKAGE / "_engine.c"
-    sources = (source, HEADERS, HERE / "wheel.py", ENGINE)
-    return kept("extension", platform.build, sources, lambda folder: _compile(platform, source, include, folder))
+    sources = (PACKAGE / "extension", HEADERS, HERE / "wheel.py", ENGINE)
+    return kept("extension", platform.build, sources, lambda folder: _compile(platform, include, folder))
 
 
-def _compile(platform: Platform, source: Path, include: Path, folder: Path) -> None:
+def _compile(platform: Platform, include: Path, folder: Path) -> None:
     folder.mkdir()
     command: list[str | Path] = [zig(), "cc", f"--target={platform.target}", "-fno-sanitize=all"]
     command += [f"-mcpu={platform.mcpu}"] if platform.mcpu else []
@@ -148,7 +147,7 @@ def _compile(platform: Platform, source: Path, include: Path, folder: Path) -> N
         build_library(platform.build, engine)
         library = engine / "libernn.a"
         command += ["-undefined", "dynamic_lookup"] if "macos" in platform.target else ["-fPIC"]
-        command += [source, library, "-o", folder / EXTENSION]
+        command += [*sorted((PACKAGE / "extension").glob("*.c")), library, "-o", folder / EXTENSION]
         run_tool(command, place)
 
 
