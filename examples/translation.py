@@ -264,7 +264,6 @@ def show(task: Task, path: Path) -> None:
 def main() -> None:
     """The command line."""
     given = parser(__doc__, STEPS).parse_args()
-    torch.set_num_threads(1)
     task = load_task(given.data)
     say(f"train on {len(task.training):,} pairs of {task.name}; {len(task.test):,} are held back")
     encoder, decoder = train(task, given.steps)

@@ -7,7 +7,8 @@ that `flush` returns.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,11 +116,22 @@ def noise(source: Source, length: int, random: np.random.Generator) -> tuple[tor
 
 def _whole(source: Source, example: tuple[torch.Tensor, ...]) -> list[Array] | None:
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _one_thread():
             result = quietly(lambda: source.module(*example))
     except RuntimeError:
         return None
     return [leaf.numpy() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The order of PyTorch's sums, and so a proof's figures in the file, are then the same on any number of cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def frames_of(model: edgernn.Model, source: Source, example: tuple[torch.Tensor, ...]) -> dict[str, Array]:

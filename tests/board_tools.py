@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 import wave
 from collections.abc import Callable
@@ -38,6 +41,16 @@ def waited(happens: Callable[[], object], seconds: float) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def command(*words: object) -> subprocess.Popen[str]:
+    """`edgernn` in a process of its own, which Ctrl-C ends even where this one was told to ignore it (nohup, `&`)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process inherits what is ignored, no handler
+    try:
+        line = [sys.executable, "-m", "edgernn.cli", *map(str, words)]
+        return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def programs_in(folder: Path) -> list[int]:

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from edgernn.targets import find_board
 from edgernn.targets.build import build_runner
 from edgernn.targets.remote import ADB_FOLDER, bench_remotely
 
-from board_tools import programs_in, tool, waited
+from board_tools import command, programs_in, tool, waited
 from small_programs import PROGRAMS
 
 pytestmark = pytest.mark.xdist_group("targets")
@@ -154,7 +153,7 @@ def test_without_adb(device: Device, model: Path, monkeypatch: pytest.MonkeyPatc
 def long(device: Device, model: Path) -> Iterator[subprocess.Popen[str]]:
     """A measurement that would take a minute, in its own process."""
     words = ["bench", str(model), "--target", "adb:R58N", "--rate", "100", "--seconds", "60", "--steps", "100"]
-    process = subprocess.Popen([sys.executable, "-m", "edgernn.cli", *words], stderr=subprocess.PIPE, text=True)
+    process = command(*words)
     try:
         assert waited(lambda: list(device.room.glob("*/ernn_bench")) and len(programs_in(device.room)) >= 2, 60)
         yield process

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from edgernn.errors import ExportError, ProofError
 from edgernn.export import export_model
@@ -122,3 +123,17 @@ def test_broken_rule_fails_the_export(
     assert list(tmp_path.iterdir()) == []
     if isinstance(caught.value, ProofError):
         assert "output" in str(caught.value)
+
+
+def test_bytes_are_the_same_on_any_number_of_cores(tmp_path: Path) -> None:
+    """The error of this proof is another where PyTorch shares its sums out among threads."""
+    module, example = BY_NAME["MFCC of decibels"].build()
+    made, threads = [], torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            path = export_model(module, example, tmp_path / f"on{count}.onnx", name="family").path
+            made.append(path.read_bytes())
+    finally:
+        torch.set_num_threads(threads)
+    assert made[0] == made[1]

@@ -26,7 +26,7 @@ from edgernn.targets.build import build_runner
 from edgernn.targets.remote import SSH, bench_remotely
 from edgernn.targets.wheel import platform_wheel
 
-from board_tools import programs_in, tool, waited
+from board_tools import command, programs_in, tool, waited
 from engine_library import needs
 from small_programs import PROGRAMS
 
@@ -286,9 +286,8 @@ class Long:
 def long(server: Server, model: Path, request: pytest.FixtureRequest) -> Iterator[Long]:
     runtime = getattr(request, "param", "static")
     words = ["bench", str(model), "--target", "board", "--rate", "100", "--seconds", "60", "--steps", "100"]
-    command = [sys.executable, "-m", "edgernn.cli", *words, "--runtime", runtime]
     copied = {"static": "*/ernn_bench", "python": "*/unpacked/edgernn"}[runtime]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = command(*words, "--runtime", runtime)
     started = Long(process, server)
     try:
         assert waited(lambda: list(server.room.glob(copied)) and len(started.programs()) >= 2, 60)
