@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,16 +26,17 @@ def index_of(names: Iterable[str]) -> bytes:
     return (json.dumps(index, indent=2) + "\n").encode()
 
 
-def files_in(folder: Path) -> dict[str, Path]:
+def files_in(folder: str | os.PathLike[str]) -> dict[str, str]:
     """The files of a folder's programs by name, the encoder's and the decoder's among them.
 
     Raises `ModelFileError` for a folder without an index, with one of another version, or without those two.
     """
-    place = str(folder / INDEX)
+    place = os.path.join(folder, INDEX)
     try:
-        data = json.loads((folder / INDEX).read_text("utf-8"))
+        with open(place, encoding="utf-8") as index:
+            data = json.load(index)
         version, listed = data["package_version"], data["programs"]
-        files = {str(name): folder / Path(file).name for name, file in listed.items()}
+        files = {str(name): os.path.join(folder, os.path.basename(file)) for name, file in listed.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelFileError(f"is no index of a package ({error})", place=place) from None
     if version != INDEX_VERSION:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ def load_package(path: str | os.PathLike[str], backend: str = "auto", threads: i
     """
     path = os.fspath(path)
     if os.path.isdir(path):
-        models = {name: load(file, backend, threads) for name, file in files_in(Path(path)).items()}
+        models = {name: load(file, backend, threads) for name, file in files_in(path).items()}
     else:
         models = load_programs(path, backend, threads)
         check_names(models, path)
