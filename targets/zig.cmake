@@ -10,7 +10,12 @@ set(CMAKE_C_COMPILER ${ERNN_ZIG} cc --target=${ERNN_ZIG_TARGET} -fno-sanitize=al
 if(ERNN_ZIG_CPU)
   list(APPEND CMAKE_C_COMPILER -mcpu=${ERNN_ZIG_CPU})
 endif()
-set(CMAKE_C_COMPILER_WORKS 1) # its trial would build a C library for every folder
+# CMake's own trials would link a program for every folder, and so build a C library: for Windows, a minute's work
+set(CMAKE_C_COMPILER_WORKS 1)
+set(CMAKE_C_COMPILER_ID_RUN 1)
+set(CMAKE_C_COMPILER_ID Clang)
+set(CMAKE_C_COMPILER_VERSION 22)
+set(CMAKE_C_STANDARD_COMPUTED_DEFAULT 17)
 set(CMAKE_AR ${ERNN_ZIG})
 set(CMAKE_RANLIB ${ERNN_ZIG})
 set(CMAKE_C_ARCHIVE_CREATE "<CMAKE_AR> ar qcs <TARGET> <OBJECTS>")
