@@ -106,7 +106,7 @@ def kept(kind: str, build: Build, sources: Sequence[Path], make: Callable[[Path]
 def _files(*paths: Path) -> Iterator[Path]:
     for path in paths:
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-        yield from (item for item in inside if item.suffix in (".c", ".h", ".txt", ".cmake", ".mjs", ".py"))
+        yield from (item for item in inside if item.suffix in (".c", ".h", ".txt", ".cmake", ".def", ".mjs", ".py"))
 
 
 def _cmake(build: Build, source: Path, folder: Path, target: str) -> None:

@@ -36,7 +36,6 @@ HOST_ONLY = (
     "program.py",
 )
 HOST_EXTRAS = ("dev", "export", "targets")
-EXTENSION = "_engine.abi3.so"
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 
@@ -53,6 +52,11 @@ class Platform:
         """How the engine is compiled for it."""
         return Build(target=self.target, processor=self.processor, mcpu=self.mcpu)
 
+    @property
+    def extension(self) -> str:
+        """What Python calls a module of its stable interface there."""
+        return "_engine.pyd" if "windows" in self.target else "_engine.abi3.so"
+
 
 PLATFORMS = {
     "manylinux_2_17_x86_64": Platform("x86_64-linux-gnu.2.17", "x86_64"),
@@ -61,6 +65,7 @@ PLATFORMS = {
     "linux_armv6l": Platform("arm-linux-gnueabihf.2.17", "armv6", "arm1176jzf_s"),
     "macosx_11_0_arm64": Platform("aarch64-macos.11.0", "arm64"),
     "macosx_11_0_x86_64": Platform("x86_64-macos.11.0", "x86_64"),
+    "win_amd64": Platform("x86_64-windows-gnu", "x86_64"),
 }
 
 
@@ -82,7 +87,8 @@ def platform_wheel(tag: str) -> tuple[str, bytes]:
     version = distribution.version
     full_tag = f"cp311-abi3-{tag}"
     files = dict(_sources())
-    files[f"edgernn/runtime/{EXTENSION}"] = (_build_extension(tag) / EXTENSION).read_bytes()
+    extension = PLATFORMS[tag].extension
+    files[f"edgernn/runtime/{extension}"] = (_build_extension(tag) / extension).read_bytes()
     info = f"edgernn-{version}.dist-info"
     files[f"{info}/METADATA"] = _metadata(distribution).encode()
     files[f"{info}/WHEEL"] = (
@@ -146,9 +152,20 @@ def _compile(platform: Platform, include: Path, folder: Path) -> None:
         engine = Path(room) / "engine"
         build_library(platform.build, engine)
         library = engine / "libernn.a"
-        command += ["-undefined", "dynamic_lookup"] if "macos" in platform.target else ["-fPIC"]
-        command += [*sorted((PACKAGE / "extension").glob("*.c")), library, "-o", folder / EXTENSION]
+        command += [*sorted((PACKAGE / "extension").glob("*.c")), library, "-o", Path(room) / platform.extension]
+        if "windows" in platform.target:
+            command.append(_import_library(Path(room), place))
+        else:
+            command += ["-undefined", "dynamic_lookup"] if "macos" in platform.target else ["-fPIC"]
         run_tool(command, place)
+        (Path(room) / platform.extension).rename(folder / platform.extension)  # what else a linker writes stays behind
+
+
+def _import_library(folder: Path, place: str) -> Path:
+    """What programs for Windows are linked with to find Python's functions in `python3.dll`."""
+    library = folder / "python3.lib"
+    run_tool([zig(), "dlltool", "-m", "i386:x86-64", "-d", HEADERS / "python3.def", "-l", library], place)
+    return library
 
 
 def _metadata(distribution: metadata.Distribution) -> str:

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from edgernn.cli import edgernn as command_line
 from edgernn.errors import TargetError
 from edgernn.targets import boards, find_board
-from edgernn.targets.wheel import EXTENSION, PLATFORMS, platform_wheel, wheel_tag, write_wheel
+from edgernn.targets.wheel import PLATFORMS, platform_wheel, wheel_tag, write_wheel
 from examples import keyword_spotting as example
 
 from board_tools import tool, write_clip
@@ -26,9 +26,8 @@ from engine_library import needs
 ROOT = Path(__file__).parent.parent
 ALL = "EDGERNN_ALL_WHEELS"  # in the environment, as `make wheels` sets it: the slower half too
 SLOW = pytest.mark.skipif(ALL not in os.environ, reason="builds more than every run should: make wheels")
-LINUX = [
-    pytest.param(tag, marks=() if tag.endswith(("x86_64", "aarch64")) else SLOW) for tag in PLATFORMS if "linux" in tag
-]
+TAGS = [pytest.param(tag, marks=() if re.match("manylinux.*_(x86_64|aarch64)", tag) else SLOW) for tag in PLATFORMS]
+LINUX = [param for param in TAGS if "linux" in str(param.values[0])]
 # what readelf says a 32-bit extension was compiled for, so that no later CPU's instructions are in it
 ARCHITECTURES = {"manylinux_2_17_armv7l": "v7", "linux_armv6l": "v6"}
 
@@ -44,7 +43,7 @@ def wheel_of(tag: str, folder: Path) -> Path:
     return tool(lambda: write_wheel(tag, folder))
 
 
-@pytest.mark.parametrize("tag", LINUX)
+@pytest.mark.parametrize("tag", TAGS)
 def test_contents(tag: str, folder: Path) -> None:
     """A device's package and nothing of hosts, within its size."""
     path = wheel_of(tag, folder)
@@ -54,7 +53,7 @@ def test_contents(tag: str, folder: Path) -> None:
         names = set(archive.namelist())
         metadata = archive.read("edgernn-0.1.0.dist-info/METADATA").decode()
         record = archive.read("edgernn-0.1.0.dist-info/RECORD").decode()
-    assert {f"edgernn/runtime/{EXTENSION}", "edgernn/commands/run.py", "edgernn/py.typed"} < names
+    assert {f"edgernn/runtime/{PLATFORMS[tag].extension}", "edgernn/commands/run.py", "edgernn/py.typed"} < names
     assert not [name for name in names if re.search(r"/(export|quantize|targets|ops|nn)\b|\.[ch]$", name)]
     assert re.findall(r"^Requires-Dist: (?!.*extra)(.*)$", metadata, re.M) == ["click>=8.1", "numpy>=1.24"]
     assert {line.partition(",")[0] for line in record.splitlines()} == names
@@ -83,10 +82,23 @@ def test_auditwheel_agrees(tag: str, folder: Path) -> None:
 def test_compiled_for_the_least_cpu(tag: str, folder: Path, tmp_path: Path) -> None:
     needs("readelf")
     with zipfile.ZipFile(wheel_of(tag, folder)) as archive:
-        library = archive.extract(f"edgernn/runtime/{EXTENSION}", tmp_path)
+        library = archive.extract(f"edgernn/runtime/{PLATFORMS[tag].extension}", tmp_path)
     said = subprocess.run(["readelf", "-A", library], capture_output=True, text=True, check=True).stdout
     assert f"Tag_CPU_arch: {ARCHITECTURES[tag]}\n" in said
     assert "Tag_ABI_VFP_args: VFP registers" in said
+
+
+@SLOW
+def test_windows_gives_what_is_taken(folder: Path, tmp_path: Path) -> None:
+    """The module needs Python by its stable interface, and else only what Windows 10 brings."""
+    needs("llvm-readobj")
+    with zipfile.ZipFile(wheel_of("win_amd64", folder)) as archive:
+        library = archive.extract("edgernn/runtime/_engine.pyd", tmp_path)
+    command = ["llvm-readobj", "--coff-imports", "--coff-exports", library]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    libraries = {name.lower() for name in re.findall(r"^  Name: (\S+\.dll)$", said, re.M)}
+    assert {name for name in libraries if not name.startswith("api-ms-win-crt-")} == {"python3.dll", "kernel32.dll"}
+    assert re.findall(r"^  Name: (\w+)$", said, re.M) == ["PyInit__engine"]
 
 
 def test_boards_and_platforms() -> None:

@@ -1,7 +1,15 @@
 /* Before Python's headers, which are a 64-bit Linux's: what is otherwise on the platform that is compiled for. */
 #include <pyconfig.h>
-#if defined(__APPLE__)
+#if defined(__APPLE__) || defined(_WIN32)
 #undef HAVE_CRYPT_H
+#endif
+#if defined(_WIN32)
+#undef HAVE_SYS_SELECT_H
+#define MS_WINDOWS
+#undef Py_ENABLE_SHARED
+#define Py_ENABLE_SHARED 1
+#undef SIZEOF_WCHAR_T
+#define SIZEOF_WCHAR_T 2
 #endif
 #undef SIZEOF_LONG
 #define SIZEOF_LONG __SIZEOF_LONG__
