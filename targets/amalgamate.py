@@ -55,7 +55,7 @@ _HEAD = """\
 #endif
 #if defined(__ARM_FEATURE_MVE)
 #define ERNN_HAS_MVE
-#elif defined(__ARM_FEATURE_DSP) && __ARM_ARCH_PROFILE == 'M'
+#elif defined(__ARM_FEATURE_SIMD32) && !defined(__ARM_NEON)
 #define ERNN_HAS_DSP
 #endif
 #if defined(ERNN_HAS_MVE) || defined(ERNN_HAS_DSP) || defined(__ARM_NEON) || defined(__wasm_simd128__)

@@ -87,21 +87,27 @@ def test_refused(words: tuple[str, ...], said: str, keyword: Path, tmp_path: Pat
     assert call("export", keyword, "-o", tmp_path / "m.onnx").exit_code == 2
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "zig"])
+@pytest.mark.parametrize("compiler", ["gcc", "zig", "zig for Armv6"])
 def test_example_gives_every_bit(compiler: str, exported: Path, keyword: Path, tmp_path: Path) -> None:
     """Without a warning, also where the compiler may fuse; the outputs of the same frames, step by step."""
+    command: list[str | Path] = ["gcc", "-std=gnu11"]
+    emulated: list[str] = []
     if compiler == "gcc":
         needs("gcc")
-        command: list[str | Path] = ["gcc", "-std=gnu11"]
     else:
         command = [tool(zig), "cc", "-fno-sanitize=all"]
+    if compiler == "zig for Armv6":
+        board = find_board("pi-zero")
+        assert board.build is not None
+        emulated = tool(lambda: emulator(board))
+        command += [f"--target={board.build.target}", f"-mcpu={board.build.mcpu}", "-static"]
     program = tmp_path / "digits"
     sources = [exported / "digits.c", exported / "edgernn.c"]
     run(*command, *WARNINGS[1:], "-DERNN_EXAMPLE", *sources, "-o", program)
     model = edgernn.load(keyword)
     x = example.load_clips(example.SYNTHETIC).audio[0]
     x = x[: len(x) // model.spec.hop * model.spec.hop]
-    got = subprocess.run([program], input=x.tobytes(), capture_output=True, check=True).stdout
+    got = subprocess.run([*emulated, program], input=x.tobytes(), capture_output=True, check=True).stdout
     assert got == model.stream().step(x).tobytes()
 
 
