@@ -122,22 +122,24 @@ assert not tops & {{"export", "quantize", "runtime", "targets"}}, tops
 
 
 def test_loading_is_light(exported: Exporter) -> None:
-    """Import, load and a stream take a fraction of numpy's own import, and no module that they could do without."""
+    """Import, load and a stream read a fraction of the code that numpy's own import does, and nothing needless."""
     code = f"""
-import json, sys, time
-times = [time.process_time()]
+import json, os, sys
+def code_bytes(names):
+    files = {{getattr(sys.modules[name], "__file__", None) for name in names}}
+    return sum(os.path.getsize(file) for file in files if file and file.endswith(".py"))
+start = set(sys.modules)
 import numpy
-times.append(time.process_time())
-before = set(sys.modules)
+numpys = set(sys.modules)
 import edgernn
 edgernn.load({str(exported("GRU").ernn)!r}).stream()
-times.append(time.process_time())
-print(json.dumps([times[1] - times[0], times[2] - times[1], sorted(set(sys.modules) - before)]))
+ours = set(sys.modules) - numpys
+print(json.dumps([code_bytes(numpys - start), code_bytes(ours), sorted(ours)]))
 """
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(3)]
-    numpys, ours, modules = (list(column) for column in zip(*map(json.loads, runs), strict=True))
-    assert min(ours) < min(numpys) / 2
-    assert not {"click", "csv", "email", "importlib.metadata", "pathlib", "wave", "zipfile"} & set(modules[0])
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    numpys, ours, modules = json.loads(said)
+    assert ours < numpys / 8
+    assert not {"click", "csv", "email", "importlib.metadata", "pathlib", "wave", "zipfile"} & set(modules)
 
 
 @pytest.fixture(scope="session")

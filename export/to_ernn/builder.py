@@ -139,6 +139,8 @@ class Builder:
     ) -> None:
         """Elements of x, `from_` strides from `start`, to elements of y, `to` strides from `at`."""
         dims, (from_, to) = merge(dims, from_, to)
+        order = walk(dims, from_, to, np.dtype(self.slots[x].dtype).itemsize)
+        dims, from_, to = ([row[axis] for axis in order] for row in (dims, from_, to))
         self.node("copy", (x,), (y,), len(dims), *_six(dims), *_six(from_), *_six(to), start, at)
 
     def spread(self, shape: Sequence[int], *operands: Sequence[int]) -> list[int]:
@@ -200,6 +202,21 @@ def merge(dims: Sequence[int], *strides: Sequence[int]) -> tuple[list[int], list
     if len(sizes) > MAX_RANK:
         raise ExportError(f"an array of {len(sizes)} axes is more than the engine walks")
     return sizes, steps
+
+
+def walk(dims: Sequence[int], from_: Sequence[int], to: Sequence[int], itemsize: int) -> list[int]:
+    """The order in which a copy's axes are walked, the fastest last: the longest inside, so that most elements are
+    moved by the engine's innermost loops. A run of neighbours stays innermost where it is longer than a word."""
+    order = list(range(len(dims)))
+    if not order:
+        return order
+    last = order[-1]
+    if from_[last] != 1 or to[last] != 1 or dims[last] * itemsize <= 8:
+        last = max(order, key=lambda axis: dims[axis])
+    order.remove(last)
+    if order:
+        order.append(order.pop(order.index(max(order, key=lambda axis: dims[axis]))))
+    return [*order, last]
 
 
 def _six(numbers: Sequence[int]) -> list[int]:

@@ -11,13 +11,44 @@ INLINE int64_t rounded(int64_t v, int32_t shift, int32_t low, int32_t high) {
   return v < low ? low : v > high ? high : v;
 }
 
+/* Elements on their way through 64 bits: as many as fit into the fastest memory, so that a dtype is asked for once. */
+enum { BLOCK = 64 };
+
+#define EACH_DTYPE(dtype, X)            \
+  switch (dtype) {                      \
+  case ERNN_INT64: X(int64_t) break;    \
+  case ERNN_INT32: X(int32_t) break;    \
+  case ERNN_INT16: X(int16_t) break;    \
+  case ERNN_INT8: X(int8_t) break;      \
+  default: X(uint8_t)                   \
+  }
+
+ONE_COPY void take_integers(int64_t *to, const void *x, uint32_t dtype, uint64_t start, uint64_t step, uint32_t count) {
+#define TAKE(type) \
+  for (uint32_t i = 0; i < count; i++) to[i] = ((const type *)x)[start + i * step];
+  EACH_DTYPE(dtype, TAKE)
+#undef TAKE
+}
+
+ONE_COPY void put_integers(void *y, uint32_t dtype, uint64_t start, const int64_t *from, uint32_t count) {
+#define PUT(type) \
+  for (uint32_t i = 0; i < count; i++) ((type *)y)[start + i] = (type)from[i];
+  EACH_DTYPE(dtype, PUT)
+#undef PUT
+}
+
 void ernn_rescale(ernn_node *node) {
   const rescale_attr *a = (const void *)node->attr;
   const int64_t by = a->multiplier, most = ((int64_t)1 << 62) / (by < 0 ? -by : by ? by : 1);
-  for (uint64_t i = 0; i < node->count; i++) {
-    int64_t q = integer_at(node->in[0], *node->in_dtype[0], i);
-    q = q > most ? most : q < -most ? -most : q; /* a total of hours: the product has 64 bits */
-    put_integer(node->out[0], *node->out_dtype[0], i, rounded(q * by, a->shift, a->low, a->high));
+  int64_t q[BLOCK];
+  for (uint64_t start = 0; start < node->count; start += BLOCK) {
+    const uint32_t count = node->count - start < BLOCK ? (uint32_t)(node->count - start) : BLOCK;
+    take_integers(q, node->in[0], *node->in_dtype[0], start, 1, count);
+    for (uint32_t i = 0; i < count; i++) {
+      q[i] = q[i] > most ? most : q[i] < -most ? -most : q[i]; /* a total of hours: the product has 64 bits */
+      q[i] = rounded(q[i] * by, a->shift, a->low, a->high);
+    }
+    put_integers(node->out[0], *node->out_dtype[0], start, q, count);
   }
 }
 
@@ -35,13 +66,16 @@ typedef struct {
 } factors;
 
 static void combine(ernn_node *node, const spread_attr *spread, const factors by) {
+  int64_t x[BLOCK], y[BLOCK];
   rows_walk w = first_row(spread);
   do {
-    for (uint32_t i = 0; i < w.count; i++) {
-      int64_t x = integer_at(node->in[0], *node->in_dtype[0], w.a_start + (uint64_t)i * w.a_step);
-      int64_t y = integer_at(node->in[1], *node->in_dtype[1], w.b_start + (uint64_t)i * w.b_step);
-      put_integer(node->out[0], *node->out_dtype[0], w.y_start + i,
-                  rounded(x * by.a + y * by.b + x * y * by.both, by.shift, by.low, by.high));
+    for (uint64_t start = 0; start < w.count; start += BLOCK) {
+      const uint32_t count = w.count - start < BLOCK ? (uint32_t)(w.count - start) : BLOCK;
+      take_integers(x, node->in[0], *node->in_dtype[0], w.a_start + start * w.a_step, w.a_step, count);
+      take_integers(y, node->in[1], *node->in_dtype[1], w.b_start + start * w.b_step, w.b_step, count);
+      for (uint32_t i = 0; i < count; i++)
+        x[i] = rounded(x[i] * by.a + y[i] * by.b + x[i] * y[i] * by.both, by.shift, by.low, by.high);
+      put_integers(node->out[0], *node->out_dtype[0], w.y_start + start, x, count);
     }
   } while (next_row(&w));
 }

@@ -1,58 +1,6 @@
-/* Bodies of the operations that move, count and select elements. */
+/* Bodies of the operations that count and select elements. */
 #include "edgernn.h"
 #include "portable.h"
-
-/* In words where both lie so: the library is freestanding, and a byte at a time is what a step would wait for. */
-static void move(void *to, const void *from, uint64_t size) {
-  uint8_t *a = to;
-  const uint8_t *b = from;
-  uintptr_t places = (uintptr_t)to | (uintptr_t)from;
-  if (places % 8 == 0)
-    for (; size >= 8; size -= 8, a += 8, b += 8) *(uint64_t *)(void *)a = *(const uint64_t *)(const void *)b;
-  if (places % 4 == 0)
-    for (; size >= 4; size -= 4, a += 4, b += 4) *(uint32_t *)(void *)a = *(const uint32_t *)(const void *)b;
-  for (uint64_t i = 0; i < size; i++) a[i] = b[i];
-}
-
-/* Steps in elements, which lie at multiples of their size. */
-static void move_strided(void *to, const void *from, uint32_t count, uint64_t to_step, uint64_t from_step, uint32_t each) {
-  switch (each) {
-  case 1:
-    for (uint32_t i = 0; i < count; i++) ((uint8_t *)to)[i * to_step] = ((const uint8_t *)from)[i * from_step];
-    break;
-  case 2:
-    for (uint32_t i = 0; i < count; i++) ((uint16_t *)to)[i * to_step] = ((const uint16_t *)from)[i * from_step];
-    break;
-  case 4:
-    for (uint32_t i = 0; i < count; i++) ((uint32_t *)to)[i * to_step] = ((const uint32_t *)from)[i * from_step];
-    break;
-  default:
-    for (uint32_t i = 0; i < count; i++) ((uint64_t *)to)[i * to_step] = ((const uint64_t *)from)[i * from_step];
-  }
-}
-
-void ernn_copy(ernn_node *node) {
-  const copy_attr *a = (const void *)node->attr;
-  uint32_t each = dtype_size(*node->in_dtype[0]), at[MAX_RANK] = {0};
-  const uint8_t *from = (const uint8_t *)node->in[0] + (uint64_t)a->from_start * each;
-  uint8_t *to = (uint8_t *)node->out[0] + (uint64_t)a->to_start * each;
-  if (!a->rank) {
-    move(to, from, each);
-    return;
-  }
-  uint32_t last = a->rank - 1;
-  for (;;) {
-    uint64_t f = 0, t = 0;
-    for (uint32_t i = 0; i < last; i++) f += (uint64_t)at[i] * a->from[i], t += (uint64_t)at[i] * a->to[i];
-    if (a->from[last] == 1 && a->to[last] == 1)
-      move(to + t * each, from + f * each, (uint64_t)a->dims[last] * each);
-    else
-      move_strided(to + t * each, from + f * each, a->dims[last], a->to[last], a->from[last], each);
-    uint32_t i = last;
-    while (i > 0 && ++at[i - 1] == a->dims[i - 1]) at[--i] = 0;
-    if (i == 0) return;
-  }
-}
 
 static int64_t integer(const void *at, uint32_t dtype, uint64_t i) {
   switch (dtype) {
@@ -73,7 +21,7 @@ void ernn_take(ernn_node *node) {
       int64_t id = integer(node->in[1], *node->in_dtype[1], i);
       if (id < 0) id += a->rows;
       if (id < 0 || id >= (int64_t)a->rows) *node->fault = 1, id = 0;
-      move(to, (const uint8_t *)node->in[0] + ((uint64_t)o * a->rows + (uint64_t)id) * size, size);
+      ernn_move(to, (const uint8_t *)node->in[0] + ((uint64_t)o * a->rows + (uint64_t)id) * size, size);
     }
   }
 }
@@ -87,7 +35,7 @@ void ernn_where(ernn_node *node) {
     uint64_t c = 0, y = 0, n = 0;
     for (uint32_t i = 0; i < a->rank; i++)
       c += (uint64_t)at[i] * a->a[i], y += (uint64_t)at[i] * a->b[i], n += (uint64_t)at[i] * a->c[i];
-    move(to, condition[c] ? yes + y * each : no + n * each, each);
+    ernn_move(to, condition[c] ? yes + y * each : no + n * each, each);
     for (uint32_t i = a->rank; i-- > 0 && ++at[i] == a->dims[i];) at[i] = 0;
   }
 }
@@ -105,15 +53,15 @@ void ernn_cast(ernn_node *node) {
     if (to == ERNN_FLOAT32)
       ((float *)node->out[0])[i] = from == ERNN_FLOAT32 ? x : (float)whole;
     else
-      move((uint8_t *)node->out[0] + i * each, &whole, each); /* little-endian: the low bytes come first */
+      ernn_move((uint8_t *)node->out[0] + i * each, &whole, each); /* little-endian: the low bytes come first */
   }
 }
 
 void ernn_frame_index(ernn_node *node) {
   const frame_index_attr *a = (const void *)node->attr;
   double start, step;
-  move(&start, a->start, 8);
-  move(&step, a->step, 8);
+  ernn_move(&start, a->start, 8);
+  ernn_move(&step, a->step, 8);
   int64_t first = *(const int64_t *)node->in[0] * (int64_t)a->frames;
   for (uint32_t i = 0; i < a->frames; i++) {
     double wide = step * (double)(first + i), y = start + wide;
@@ -152,6 +100,6 @@ void ernn_reflect(ernn_node *node) {
   for (int64_t i = 0; i < (int64_t)a->rows; i++) {
     int64_t from = last - size_of(last - (first + size_of(i - first)));
     from = from < 0 ? 0 : from >= (int64_t)a->rows ? (int64_t)a->rows - 1 : from;
-    move((uint8_t *)node->out[0] + (uint64_t)i * size, (const uint8_t *)node->in[0] + (uint64_t)from * size, size);
+    ernn_move((uint8_t *)node->out[0] + (uint64_t)i * size, (const uint8_t *)node->in[0] + (uint64_t)from * size, size);
   }
 }

@@ -11,6 +11,8 @@ ERNN_COMMON(X)
 void ernn_of_block(float *block, uint32_t kind);
 void ernn_unary_of_integers(ernn_node *node);
 float ernn_lane_sum(const float *x, uint32_t count);
+/* Bytes that may lie anywhere; the two places do not overlap. */
+void ernn_move(void *to, const void *from, uint64_t size);
 void ernn_copy_words(int32_t *to, const int32_t *from, uint32_t count);
 void ernn_copy_halves(int16_t *to, const int16_t *from, uint32_t count);
 void ernn_offset_biases(int32_t *to, const int32_t *bias, const int8_t *w, uint32_t rows, uint32_t gates, uint32_t width,
