@@ -1,6 +1,7 @@
 """One streaming step: the engine, its peers, and the least that its weights and products cost, interleaved.
 
     python benchmarks/step.py [--quick] [NAME …]     # writes benchmarks/step.md (all cases)
+    ERNN_ISA=avx2 python benchmarks/step.py          # the engine as on a lesser CPU: benchmarks/step_avx2.md
 
 Networks are random, of the shapes in CASES; int8 files are quantized on noise. Before anything is timed, the engine's
 output is compared with the reference's integers, and each peer's with PyTorch's float network. Every round times each
@@ -364,7 +365,10 @@ def main() -> None:
         options.json.write_text(json.dumps(rows, indent=2))
     if not options.names and not options.quick:
         where = f"{date.today().isoformat()}, {cpu()}, instruction set `{rows[0]['isa']}`"
-        (HERE / "step.md").write_text(f"{INTRODUCTION}\n\n{where}.\n\n{text}\n")
+        forced = os.environ.get("ERNN_ISA")
+        limits = "; onnxruntime and LiteRT use all that the CPU has" if forced else ""
+        path = HERE / (f"step_{forced}.md" if forced else "step.md")
+        path.write_text(f"{INTRODUCTION}\n\n{where}{limits}.\n\n{text}\n")
 
 
 INTRODUCTION = """# One step

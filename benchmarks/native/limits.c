@@ -69,24 +69,21 @@ GEMV_VNNI(avxvnni, "avx2,avxvnni", _mm256_dpbusd_avx_epi32, 1)
 GEMV_VNNI(avxvnni, "avx2,avxvnni", _mm256_dpbusd_avx_epi32, 3)
 GEMV_VNNI(avxvnni, "avx2,avxvnni", _mm256_dpbusd_avx_epi32, 4)
 
-/* two panels at once: one accumulator a gate would wait for its own sums */
+/* panels: two at once where one accumulator a gate would wait for its own sums */
 #define GEMV_512(n)                                                                                                    \
   __attribute__((target("avx512f,avx512vnni"), noinline)) static void gemv_avx512vnni_##n(product p) {                \
-    for (uint32_t panel = 0; panel < p.panels; panel += 2) {                                                          \
-      const int two = panel + 1 < p.panels;                                                                           \
-      __m512i t[2 * n];                                                                                               \
-      for (int i = 0; i < 2 * n; i++) t[i] = _mm512_loadu_si512(p.bias + panel * 16 * n + 16 * (uint32_t)i);          \
-      const uint64_t next = two ? (uint64_t)p.quads * n * 64 : 0;                                                     \
-      for (uint32_t q = 0; q < p.quads; q++) {                                                                        \
-        int32_t four;                                                                                                 \
-        memcpy(&four, p.x + 4 * q, 4);                                                                                \
-        __m512i x = _mm512_set1_epi32(four);                                                                          \
-        for (int i = 0; i < n; i++) {                                                                                 \
-          t[i] = _mm512_dpbusd_epi32(t[i], x, _mm512_loadu_si512(BLOCK(i)));                                          \
-          t[n + i] = _mm512_dpbusd_epi32(t[n + i], x, _mm512_loadu_si512(BLOCK(i) + next));                           \
-        }                                                                                                             \
+    for (uint32_t panel = 0; panel < p.panels; panel++) {                                                             \
+      __m512i t[n], u[n];                                                                                             \
+      for (int i = 0; i < n; i++) t[i] = _mm512_loadu_si512(p.bias + panel * 16 * n + 16 * (uint32_t)i), u[i] = _mm512_setzero_si512(); \
+      const int8_t *w = p.w + (uint64_t)panel * p.quads * n * 64, *x8 = p.x, *end = p.x + 4 * p.quads;                  \
+      for (; x8 < end; x8 += 8, w += 128 * n) {                                                                        \
+        int32_t four[2];                                                                                               \
+        memcpy(four, x8, 8);                                                                                           \
+        __m512i x = _mm512_set1_epi32(four[0]), y = _mm512_set1_epi32(four[1]);                                       \
+        for (int i = 0; i < n; i++) t[i] = _mm512_dpbusd_epi32(t[i], x, _mm512_loadu_si512(w + 64 * i));                \
+        for (int i = 0; i < n; i++) u[i] = _mm512_dpbusd_epi32(u[i], y, _mm512_loadu_si512(w + 64 * (n + i)));          \
       }                                                                                                               \
-      for (int i = 0; i < (two ? 2 * n : n); i++) _mm512_storeu_si512(p.acc + panel * 16 * n + 16 * (uint32_t)i, t[i]); \
+      for (int i = 0; i < n; i++) _mm512_storeu_si512(p.acc + panel * 16 * n + 16 * (uint32_t)i, _mm512_add_epi32(t[i], u[i])); \
     }                                                                                                                 \
   }
 GEMV_512(1)

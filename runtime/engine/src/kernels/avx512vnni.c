@@ -7,8 +7,8 @@
 #include "x86.h"
 #include "types.h"
 
-/* one accumulator a gate would wait for its own sums */
-#define PANELS(gates) ((gates) == 1 ? 4u : 2u)
+#define PANELS(gates) 1u
+#define CHAINS 4 /* one accumulator a gate would wait for its own sums */
 
 #define HAS_WORDS
 INLINE w16 word(d16 x) { return (w16){{(word_register)_mm512_cvtsepi32_epi16((__m512i)x.v[0])}}; }
@@ -56,16 +56,27 @@ INLINE d16 rounded_within(f16 x, float limit) { /* the nearest integers, halves 
   return (d16){{(double_register)_mm512_cvtps_epi32(v)}};
 }
 
+INLINE __m512i fours(__m512i total, const int8_t *x, const int8_t *w) {
+  int32_t four;
+  __builtin_memcpy(&four, x, 4);
+  return _mm512_dpbusd_epi32(total, _mm512_set1_epi32(four), _mm512_loadu_si512((const void *)w));
+}
+
+/* The quads go round the chains, whose sums meet at the end; a panel's weights are read in the order in which they lie. */
 INLINE void add_products(d16 *acc, const int8_t *w, const int gates, const int panels, uint64_t panel_bytes,
                          const int8_t *x, uint32_t quads) {
-  for (uint32_t q = 0; q < quads; q++, w += 64 * gates, x += 4) {
-    int32_t four;
-    __builtin_memcpy(&four, x, 4);
-    const __m512i xs = _mm512_set1_epi32(four);
-    UNROLL for (int i = 0; i < panels * gates; i++) {
-      const int8_t *at = w + (uint64_t)(i / gates) * panel_bytes + 64 * (i % gates);
-      acc[i].v[0] = (double_register)_mm512_dpbusd_epi32((__m512i)acc[i].v[0], xs, _mm512_loadu_si512((const void *)at));
-    }
+  __m512i total[CHAINS][8];
+  UNROLL for (int i = 0; i < panels * gates; i++) {
+    total[0][i] = (__m512i)acc[i].v[0];
+    UNROLL for (int c = 1; c < CHAINS; c++) total[c][i] = _mm512_setzero_si512();
+  }
+  for (uint32_t q = 0; q < quads; q += CHAINS, w += 64 * CHAINS * gates, x += 4 * CHAINS)
+    UNROLL for (int c = 0; c < CHAINS; c++) UNROLL for (int i = 0; i < panels * gates; i++)
+        total[c][i] = fours(total[c][i], x + 4 * c,
+                            w + (uint64_t)(i / gates) * panel_bytes + 64 * (c * gates + i % gates));
+  UNROLL for (int i = 0; i < panels * gates; i++) {
+    UNROLL for (int c = 1; c < CHAINS; c++) total[0][i] = _mm512_add_epi32(total[0][i], total[c][i]);
+    acc[i].v[0] = (double_register)total[0][i];
   }
 }
 
