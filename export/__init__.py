@@ -4,7 +4,14 @@ from edgernn.export.api import ExportResult, export_model
 from edgernn.export.formats import ConvertResult, check_path, convert_model, encode, write_model
 from edgernn.export.onnx_in import parse_program, read_program
 from edgernn.export.other import StepResult, export_onnx
-from edgernn.export.package import PackageResult, export_decoder, export_package, write_package
+from edgernn.export.package import (
+    PackageResult,
+    convert_package,
+    export_decoder,
+    export_package,
+    read_package,
+    write_package,
+)
 from edgernn.export.plan import Plan, plan_export
 from edgernn.export.proof import Proof
 from edgernn.export.summary import summarize
@@ -21,6 +28,7 @@ __all__ = [
     "WholeSequence",
     "check_path",
     "convert_model",
+    "convert_package",
     "encode",
     "export_decoder",
     "export_model",
@@ -28,6 +36,7 @@ __all__ = [
     "export_package",
     "parse_program",
     "plan_export",
+    "read_package",
     "read_program",
     "summarize",
     "to_onnx",

@@ -19,16 +19,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from edgernn.errors import ExportError
+from edgernn.errors import ExportError, ModelFileError
 from edgernn.export.api import ExportResult, in_eval_mode, write_proved
 from edgernn.export.capture import capture, describe
 from edgernn.export.formats import check_path, check_vectors, encode
 from edgernn.export.modes import Reach, parse_modes
+from edgernn.export.onnx_in import read_program
 from edgernn.export.proof import prove
 from edgernn.export.translate import Label, translate
 from edgernn.export.windows import translate_windows
 from edgernn.files import draft, write_bytes, write_folder
-from edgernn.package import DECODER, ENCODER, INDEX, index_of
+from edgernn.package import DECODER, ENCODER, INDEX, files_in, index_of
 from edgernn.program import Program
 from edgernn.spec import STREAM, DecodingSpec, OutputSpec, StartSpec, StateSpec
 
@@ -93,12 +94,8 @@ def export_package(
     maxima; `labels` name the tokens. Raises as `export_model`; nothing is left then.
     """
     path = Path(path)
-    folder = path.suffix == ""
-    if not folder:
-        check_path(path)
-    if path.suffix not in ("", ".ernn"):
-        raise ExportError("a package is a .ernn file, or a folder of .onnx files", place=str(path))
-    suffix = ".onnx" if folder else ".ernn"
+    check_package_path(path)
+    suffix = path.suffix or ".onnx"
     with ExitStack() as stack:
         stack.enter_context(in_eval_mode(encoder))
         stack.enter_context(in_eval_mode(decoder))
@@ -145,6 +142,36 @@ def write_package(programs: Mapping[str, Program], path: str | Path) -> None:
         return
     files = {f"{name}.onnx": encode(program, path / f"{name}.onnx") for name, program in programs.items()}
     write_folder(path, {**files, INDEX: index_of(programs)})
+
+
+def read_package(folder: str | Path) -> dict[str, Program]:
+    """The programs of a package's folder of ONNX files, by name. Raises `ModelFileError` for what is none."""
+    folder = Path(folder)
+    if not (folder / INDEX).is_file():
+        raise ModelFileError(
+            "is no folder of a package", place=str(folder), hint="export the package to a folder first"
+        )
+    return {name: read_program(file) for name, file in files_in(folder).items()}
+
+
+def convert_package(folder: str | Path, path: str | Path) -> PackageResult:
+    """Write a package's folder of ONNX files, float or int8, as one `.ernn` file or as another folder.
+
+    Raises `ModelFileError` for what is no package, and as `write_package`.
+    """
+    path = Path(path)
+    check_package_path(path)
+    programs = read_package(folder)
+    write_package(programs, path)
+    return PackageResult(path, programs)
+
+
+def check_package_path(path: Path) -> None:
+    """Raise `ExportError` for a path that no package can be written to."""
+    if path.suffix not in ("", ".ernn"):
+        raise ExportError("a package is a .ernn file, or a folder of .onnx files", place=str(path))
+    if path.suffix:
+        check_path(path)
 
 
 def size_of(path: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,18 @@ def read_sequences(source: Source, spec: StreamSpec) -> Sequences:
     if targets and len(targets) != len(items):
         raise CalibrationError(f"has {len(targets)} targets for {len(items)} sequences", place=place)
     return Sequences(items, lengths, targets)
+
+
+def read_pairs(source: str | Iterable[Any]) -> list[tuple[Any, Sequence[int]]]:
+    """What an encoder takes, and the tokens that belong to it: pairs, or `pkg.module:name` of them, or of a function
+    that gives them. Raises `CalibrationError`.
+    """
+    place = source if isinstance(source, str) else "the sequences"
+    items = named(source, "iterable", CalibrationError) if isinstance(source, str) else source
+    pairs = list(_guarded(items, place))
+    if not all(isinstance(pair, Sequence) and len(pair) == 2 for pair in pairs):
+        raise CalibrationError("holds something else than pairs of an input and its tokens", place=place)
+    return pairs
 
 
 def check_calibration(sequences: Sequences, spec: StreamSpec, place: str) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgernn.errors import CalibrationError, ModelFileError
-from edgernn.export import read_program, write_package
-from edgernn.package import DECODER, ENCODER, INDEX, files_in
+from edgernn.errors import CalibrationError, QuantizeError
+from edgernn.export import read_package, write_package
+from edgernn.package import DECODER, ENCODER
 from edgernn.program import Array, Program
 from edgernn.quantize.api import make_options, quantized
-from edgernn.quantize.data import Sequences, check_calibration, read_sequences
+from edgernn.quantize.data import Sequences, check_calibration, read_pairs, read_sequences
 from edgernn.quantize.fold import fold
 from edgernn.quantize.report import Report
 from edgernn.quantize.whole import output_frames, padded, run_whole
@@ -33,29 +33,30 @@ class QuantizedPackage:
 
 def quantize_package(
     folder: str | Path,
-    calibration: Iterable[tuple[npt.ArrayLike, Sequence[int]]],
+    calibration: str | Iterable[tuple[npt.ArrayLike, Sequence[int]]],
     path: str | Path,
     *,
     exclude: Sequence[str] = (),
+    strict: bool = False,
     **choices: Any,
 ) -> QuantizedPackage:
     """Write the int8 form of a package of ONNX files, as such a folder or as `.ernn`.
 
     `calibration` holds pairs: an input of the encoder, `[frames, …frame]`, and the tokens that belong to it, without
     start token; the decoder is shown them whatever it would have chosen itself (teacher forcing), from the float
-    encoder's states and memory. `choices` are those of `quantize_model`, by name: `activation_type` and so on;
-    `exclude` are patterns of names as there, with the program's in front: `decoder:logits`. Raises as `quantize_model`,
-    and `ModelFileError` for what is no package.
+    encoder's states and memory. `pkg.module:name` names such pairs, or a function that gives them. `choices` are those
+    of `quantize_model`, by name: `activation_type` and so on; so is `strict`, and `exclude` are patterns of names as
+    there, with the program's in front: `decoder:logits`. Raises as `quantize_model`, and `ModelFileError` for what is
+    no package.
     """
     folder, path = Path(folder), Path(path)
     options = make_options(**choices)
-    if not (folder / INDEX).is_file():
-        hint = "export the package to a folder first"
-        raise ModelFileError("is no folder of a package", place=str(folder), hint=hint)
-    files = files_in(folder)
-    programs = {name: fold(read_program(files[name])) for name in (ENCODER, DECODER)}
+    for pattern in exclude:
+        if pattern.partition(":")[0] not in (ENCODER, DECODER):
+            raise QuantizeError(f"`{pattern}` excludes nothing", hint=f"write `{ENCODER}:…` or `{DECODER}:…`")
+    programs = {name: fold(program) for name, program in read_package(folder).items()}
     encoder, decoder = programs[ENCODER], programs[DECODER]
-    pairs = list(calibration)
+    pairs = read_pairs(calibration)
     given = read_sequences([x for x, _ in pairs], encoder.spec)
     outputs = [_outputs(encoder, item) for item in given.items]
     forced = _forced(decoder, [tokens for _, tokens in pairs], outputs)
@@ -64,7 +65,9 @@ def quantize_package(
     for name, sequences in ((ENCODER, given), (DECODER, forced)):
         check_calibration(sequences, programs[name].spec, name)
         patterns = [pattern.partition(":")[2] for pattern in exclude if pattern.startswith(f"{name}:")]
-        made[name], reports[name] = quantized(programs[name], sequences, options, patterns, place=str(folder))
+        made[name], reports[name] = quantized(
+            programs[name], sequences, options, patterns, strict=strict, place=f"{folder}, {name}"
+        )
     write_package(made, path)
     return QuantizedPackage(path, made, reports)
 

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner, Result
 from torch import nn
 
 import edgernn
 from edgernn import DecodingSpec
+from edgernn.cli import edgernn as command_line
 from edgernn.errors import CalibrationError, EdgeRNNError, ExportError, InputError, ModelFileError
 from edgernn.export import export_package, read_program, write_package
 from edgernn.quantize import QuantizedPackage, quantize_package
@@ -204,6 +206,13 @@ class G2P:
     def ids(self, word: str) -> np.ndarray:
         return np.array([self.graphemes.index(letter) for letter in word] + [2], np.int64)
 
+    def pairs(self) -> list[tuple[np.ndarray, list[int]]]:
+        """Some 40 words to calibrate with, and how they are spoken."""
+        words = self.dictionary[7 :: len(self.dictionary) // 40]
+        return [
+            (self.ids(word), [self.phonemes.index(item) for item in said]) for word, said in words if word.isalpha()
+        ]
+
     def spoken(self, tokens: list[int]) -> str:
         return " ".join(self.phonemes[token] for token in tokens)
 
@@ -215,13 +224,7 @@ def g2p(tmp_path_factory: pytest.TempPathFactory) -> G2P:
 
 @pytest.fixture(scope="module")
 def integer(g2p: G2P) -> QuantizedPackage:
-    every = len(g2p.dictionary) // 40
-    pairs = [
-        (g2p.ids(word), [g2p.phonemes.index(item) for item in spoken])
-        for word, spoken in g2p.dictionary[7::every]
-        if word.isalpha()
-    ]
-    made = quantize_package(g2p.folder, pairs, g2p.folder.with_name("int8"))
+    made = quantize_package(g2p.folder, g2p.pairs(), g2p.folder.with_name("int8"))
     write_package(made.programs, g2p.folder.with_name("int8.ernn"))
     return made
 
@@ -273,6 +276,50 @@ def test_attention_in_int8(case: Case, tmp_path: Path) -> None:
     package, exact = edgernn.load_package(tmp_path / "int8.ernn"), edgernn.load_package(tmp_path / "int8", "reference")
     for x, _ in pairs[:2]:
         assert package.generate(x) == exact.generate(x)
+
+
+def test_from_the_command_line(g2p: G2P, integer: QuantizedPackage, tmp_path: Path, monkeypatch: Any) -> None:
+    """A folder becomes a file, in float and in int8: the bytes that Python's functions give."""
+    one = call("export", g2p.folder, "-o", tmp_path / "one.ernn", "--json")
+    assert one.exit_code == 0, one.output
+    assert list(json.loads(one.stdout)) == ["encoder", "decoder"]
+    assert (tmp_path / "one.ernn").read_bytes() == g2p.ernn.read_bytes()
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "spoken.py").write_text(f"pairs = {[(word.tolist(), said) for word, said in g2p.pairs()]!r}\n")
+    for words in (("quantize",), ("export", "--json")):
+        made = call(words[0], g2p.folder, "--calibration", "spoken:pairs", "-o", tmp_path / "int8.ernn", *words[1:])
+        assert made.exit_code == 0, made.output
+        assert "near form in onnxruntime" not in made.output
+        assert (tmp_path / "int8.ernn").read_bytes() == integer.path.with_suffix(".ernn").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("export", "{folder}"), "Missing option '-o'"),
+        (("export", "{folder}", "-o", "{room}/a.ernn", "--name", "x"), "--name does not go with a package"),
+        (("export", "{folder}", "-o", "{room}/a.ernn", "--dry-run"), "--dry-run does not go with a package"),
+        (("export", "{folder}", "-o", "{room}/a.ernn", "--strict"), "--strict goes with --calibration"),
+        (("export", "{folder}", "-o", "{room}/a.onnx"), "a package is a .ernn file, or a folder of .onnx files"),
+        (("export", "{room}", "-o", "{room}/a.ernn"), "is no folder of a package"),
+        (("quantize", "{folder}", "--calibration", "m:n", "-o", "{room}/a.ernn", "--metric", "m:n"), "a single model"),
+        (
+            ("quantize", "{folder}", "--calibration", "m:n", "-o", "{room}/a.ernn", "--exclude", "x"),
+            "`x` excludes nothing",
+        ),
+        (("quantize", "{folder}", "--calibration", "os:sep", "-o", "{room}/a.ernn"), "something else than pairs"),
+        (("quantize", "{folder}", "--calibration", "a.npz", "-o", "{room}/a.ernn"), "`a.npz` names no iterable"),
+    ],
+)
+def test_refused_on_the_command_line(words: tuple[str, ...], said: str, g2p: G2P, tmp_path: Path) -> None:
+    result = call(*(word.format(folder=g2p.folder, room=tmp_path) for word in words))
+    assert said in result.output + str(result.exception)
+    assert result.exit_code
+    assert not list(tmp_path.iterdir())
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(command_line, [str(word) for word in words])
 
 
 def test_calibration_that_does_not_fit(g2p: G2P, tmp_path: Path) -> None:

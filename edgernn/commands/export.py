@@ -14,12 +14,12 @@ import click
 from click.core import ParameterSource
 from torch import nn
 
-from edgernn.commands.quantize import DATA, quantize_options, text
-from edgernn.export import convert_model, export_model, export_onnx, plan_export
+from edgernn.commands.quantize import DATA, package_text, quantize_options, text
+from edgernn.export import PackageResult, convert_model, convert_package, export_model, export_onnx, plan_export
 from edgernn.export.checkpoint import fit_weights
 from edgernn.export.onnx_in import has_contract, read_model
 from edgernn.export.source import resolve
-from edgernn.quantize import quantize_model, quantize_module, quantize_onnx
+from edgernn.quantize import QuantizedPackage, quantize_model, quantize_module, quantize_onnx, quantize_package
 from edgernn.runtime import load
 from edgernn.spec import StreamSpec
 from edgernn.targets.c_export import check_c_path, write_c
@@ -89,11 +89,19 @@ def command(
     """Turn a PyTorch module into a streaming model file, and prove it; or a file of ours into another format.
 
     SRC is `package.module:factory`, whose factory returns the module or (module, example), a .pt2 file, an .onnx or
-    .ernn file that this wrote, or an .onnx file that others made: a run of it is one step, its states go in and come
-    out (docs/onnx-in.md). A .c file has the model's bytes; its header and the engine's two files go beside it. With
-    --calibration the file is in int8, as by `edgernn quantize`. With --dry-run no file is written, and the exit status
-    says whether the module streams.
+    .ernn file that this wrote, a package's folder, or an .onnx file that others made: a run of it is one step, its
+    states go in and come out (docs/onnx-in.md). A .c file has the model's bytes; its header and the engine's two files
+    go beside it. With --calibration the file is in int8, as by `edgernn quantize`. With --dry-run no file is written,
+    and the exit status says whether the module streams.
     """
+    if Path(source).is_dir():
+        _refuse(ctx, (*MODULE_OPTIONS, *CONTRACT_OPTIONS, *STEP_OPTIONS, *FORM_OPTIONS), "does not go with a package")
+        if output is None:
+            raise click.UsageError("Missing option '-o' / '--output'.", ctx)
+        if calibration is None:
+            _refuse(ctx, options, "goes with --calibration")
+        _from_package(Path(source), output, calibration, options, as_json)
+        return
     packed = source.endswith(".ernn")
     others = source.endswith(".onnx") and not has_contract(read_model(source))
     ours = packed or (source.endswith(".onnx") and not others)
@@ -175,6 +183,19 @@ def _dry_run(
     click.echo(json.dumps(plan.as_dict(), indent=2) if as_json else plan.report())
     if plan.blockers:
         ctx.exit(1)
+
+
+def _from_package(source: Path, output: Path, calibration: str | None, options: Options, as_json: bool) -> None:
+    made: PackageResult | QuantizedPackage
+    if calibration is not None:
+        made = quantize_package(source, calibration, output, **options)
+        click.echo(package_text(made), err=True)
+    else:
+        made = convert_package(source, output)
+        click.echo(made.report(), err=True)
+    if as_json:
+        contracts = {name: json.loads(program.spec.to_json()) for name, program in made.programs.items()}
+        click.echo(json.dumps(contracts, indent=2))
 
 
 def _from_file(source: Path, output: Path, calibration: str | None, options: Options, form: Options) -> StreamSpec:

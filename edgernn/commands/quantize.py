@@ -12,7 +12,14 @@ import click
 from edgernn.commands.table import table
 from edgernn.errors import QuantizeError
 from edgernn.named import named
-from edgernn.quantize import Difference, QuantizeResult, quantize_model
+from edgernn.quantize import (
+    Difference,
+    QuantizedPackage,
+    QuantizeResult,
+    Report,
+    quantize_model,
+    quantize_package,
+)
 
 Command = Callable[..., None]
 
@@ -43,18 +50,36 @@ def quantize_options(function: Command) -> Command:
 @click.option("--metric", metavar="PKG.MODULE:FN", help="`fn(outputs, targets) -> float`, for both models.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(model: Path, calibration: str, output: Path, metric: str | None, as_json: bool, **options: Any) -> None:
-    """Write MODEL in int8, calibrated with DATA, and report what it costs."""
+    """Write MODEL in int8, calibrated with DATA, and report what it costs.
+
+    Of a package's folder DATA is pkg.module:pairs, of what the encoder takes and the tokens that belong to it; the
+    file is a .ernn, or another folder.
+    """
+    if model.is_dir():
+        if metric:
+            raise click.UsageError("--metric goes with a single model")
+        package = quantize_package(model, calibration, output, **options)
+        told = {name: report.as_dict() for name, report in package.reports.items()}
+        click.echo(json.dumps(told, indent=1) if as_json else package_text(package))
+        return
     function = named(metric, "function", QuantizeError) if metric else None
     result = quantize_model(model, calibration, output, metric=function, **options)
-    if as_json:
-        click.echo(json.dumps(result.report.as_dict(), indent=1))
-        return
-    click.echo(text(result))
+    click.echo(json.dumps(result.report.as_dict(), indent=1) if as_json else text(result))
 
 
 def text(result: QuantizeResult) -> str:
     """The report for a person."""
     report = result.report
+    return f"{_told(report)}\n\nwrote {result.path} ({report.file_after} bytes, from {report.file_before})"
+
+
+def package_text(package: QuantizedPackage) -> str:
+    """The reports of a package's programs for a person."""
+    parts = [f"{name}\n\n{_told(report)}" for name, report in package.reports.items()]
+    return "\n\n".join([*parts, f"wrote {package.path}"])
+
+
+def _told(report: Report) -> str:
     nodes = [
         {
             "node": node.name,
@@ -73,7 +98,6 @@ def text(result: QuantizeResult) -> str:
     lines.append(f"calibrated on {report.calibration_frames} frames, measured on {report.measured_frames}")
     if report.metric is not None:
         lines.append(f"metric: {report.metric[0]:.6g} in float, {report.metric[1]:.6g} in int8")
-    lines.append(f"\nwrote {result.path} ({report.file_after} bytes, from {report.file_before})")
     return "\n".join(lines)
 
 
