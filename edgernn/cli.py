@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import logging
 import sys
 from typing import Any, NoReturn
 
@@ -66,7 +67,10 @@ def edgernn() -> None:
 
 
 def main() -> NoReturn:
-    """Entry point: exit status 0, 1 for a failure, 2 for wrong usage."""
+    """Entry point: exit status 0, 1 for a failure, 2 for wrong usage. What takes long says so on stderr."""
+    progress = logging.getLogger("edgernn")
+    progress.setLevel(logging.INFO)
+    progress.addHandler(logging.StreamHandler())
     try:
         edgernn(standalone_mode=True)
     except EdgeRNNError as error:

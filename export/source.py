@@ -24,10 +24,7 @@ def resolve(source: str, inputs: Sequence[str]) -> tuple[nn.Module, Any, int | l
     `source` is `pkg.module:factory` or the path of a `.pt2`; `inputs` describe the example as `float32[1,T,40]`.
     A factory returns the module, or `(module, example)`. Raises `ExportError`.
     """
-    if source.endswith(".pt2"):
-        module, example = load_saved(Path(source))
-    else:
-        module, example = _called(source)
+    module, example = load_module(source)
     if inputs:
         example, axes = describe_inputs(inputs)
         return module, example, axes
@@ -38,6 +35,11 @@ def resolve(source: str, inputs: Sequence[str]) -> tuple[nn.Module, Any, int | l
             hint="describe its input: `--input 'float32[1,T,40]'`, T marking time",
         )
     return module, example, None
+
+
+def load_module(source: str) -> tuple[nn.Module, Any]:
+    """The module that `source` names, and its example or None. Raises `ExportError`."""
+    return load_saved(Path(source)) if source.endswith(".pt2") else _called(source)
 
 
 def describe_inputs(inputs: Sequence[str]) -> tuple[tuple[torch.Tensor, ...], list[int | None]]:

@@ -75,6 +75,8 @@ def _shape_hint(port: InputSpec, array: Array) -> str:
     frame = port.frame
     if array.ndim == len(frame) + 2 and 1 in array.shape[:2] and array.shape[2:] == frame:
         return "leave the batch axis out: a stream is one sequence"
+    if array.ndim == len(frame) + 2 and array.shape[2:] == frame:
+        return "a stream is one sequence: give one of these"
     if array.shape == frame and frame:
         return "one frame is x[None]: time is the first axis"
     if array.ndim == 2 and len(frame) == 1 and array.shape[0] == frame[0]:

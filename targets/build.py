@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import edgernn.runtime
 from edgernn.errors import MissingExtraError, TargetError
 from edgernn.targets.board import Board, Build
 
+_log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 ENGINE = Path(edgernn.runtime.__file__).parent / "engine"
 RUNNER = HERE / "runner"
@@ -92,6 +94,7 @@ def kept(kind: str, build: Build, sources: Sequence[Path], make: Callable[[Path]
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _log.info("building the %s for %s, once: a minute or so", kind, build.target)
     with tempfile.TemporaryDirectory(prefix=".building-", dir=folder.parent) as room:
         made = Path(room) / "made"
         make(made)

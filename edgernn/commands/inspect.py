@@ -74,7 +74,7 @@ def _contract(model: Model) -> list[str]:
     lines += [f"hop     {lasting(spec.hop)}", f"latency {lasting(spec.latency)}", f"sees    {field}"]
     if spec.train_length is not None:
         lines.append(f"trained on sequences of {lasting(spec.train_length)}")
-    warm = "not within what was measured" if spec.warmup is None else lasting(spec.warmup)
+    warm = "longer than was measured" if spec.warmup is None else lasting(spec.warmup)
     lines.append(f"warm-up {warm}, until within 40 dB of a long-running stream")
     lines += [f"labels  {', '.join(spec.labels)}"] if spec.labels else []
     lines += [f"meta    {key} = {value}" for key, value in spec.meta.items()]

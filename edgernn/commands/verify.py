@@ -102,9 +102,9 @@ def _signal(text: str, weights: str | None, time_axis: int) -> tuple[Any, str]:
     from edgernn.commands.export import split_key
     from edgernn.export import WholeSequence
     from edgernn.export.checkpoint import fit_weights
-    from edgernn.export.source import resolve
+    from edgernn.export.source import load_module
 
-    module, _, _ = resolve(text, ())
+    module, _ = load_module(text)
     if weights is not None:
         fit_weights(module, *split_key(weights))
     return WholeSequence(module, time_axis), ""

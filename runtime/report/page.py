@@ -94,7 +94,7 @@ def _contract(findings: Findings) -> Iterator[Markup]:
     columns = ["port", "name", "dtype", "one frame", "rate", "frames per input frames", "delay, frames"]
     yield table("What goes in and what comes out", columns, ports, columns[4:])
     seen = "all since reset" if spec.receptive_field is None else _frames(spec.receptive_field, rate)
-    warm = "not within what was measured" if spec.warmup is None else _frames(spec.warmup, rate)
+    warm = "longer than was measured" if spec.warmup is None else _frames(spec.warmup, rate)
     facts: list[list[Content]] = [
         ["mode", spec.mode],
         ["hop", _frames(spec.hop, rate)],
