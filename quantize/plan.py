@@ -99,7 +99,11 @@ class _Planner:
         return ""
 
     def _summed(self, op: ops.CumSum | ops.RunningMean) -> bool:
-        return self.program.values[op.x].dtype == "float32" and op.name not in self.looped | self.excluded
+        """Whether a running sum is one of integers: not that of a quotient of two signals, which may grow with time."""
+        if self.program.values[op.x].dtype != "float32" or op.name in self.looped | self.excluded:
+            return False
+        maker = self.maker.get(op.x)
+        return not (isinstance(maker, ops.Binary) and maker.kind == "div" and maker.b not in self.program.parameters)
 
     def _weights(self, op: Op) -> list[str]:
         fields = ("weight", "bias", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")

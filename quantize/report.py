@@ -20,6 +20,7 @@ from edgernn.quantize.whole import output_frames, padded, run_whole
 
 Metric = Callable[[Any, Any], float]
 MEASURED = 20_000  # steps of calibration data that are looked at
+POOR_DB = 20.0  # an error of a tenth
 WEIGHTED = (ops.GRU, ops.LSTM, ops.RNN, ops.Linear, ops.MatMul, ops.Conv1d, ops.Conv2d, ops.Embedding)
 
 
@@ -56,11 +57,26 @@ class Report:
         kinds = tuple(kind.__name__ for kind in WEIGHTED)
         return [n for n in self.nodes if n.form == "float" and n.op in kinds and n.bytes_before and n.why != "excluded"]
 
+    @property
+    def warnings(self) -> list[str]:
+        """A line for each output that is further from float than `POOR_DB`: where it is lost, and what to leave out."""
+        fallen = next(
+            (index for index, n in enumerate(self.nodes) if n.snr_db is not None and n.snr_db < POOR_DB), None
+        )
+        where = ""
+        if fallen is not None:
+            whole = [node for node in self.nodes[: fallen + 1] if node.form != "float"]
+            where = f"; it is lost at `{self.nodes[fallen].name}`"
+            where += f": try --exclude {whole[-1].name}, or --activation-type auto" if whole else ""
+        poor = {name: item.snr_db for name, item in self.outputs.items() if item.snr_db < POOR_DB}
+        return [f"`{name}` keeps {snr_db:.1f} dB of the float model's{where}" for name, snr_db in poor.items()]
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "nodes": [{key: _plain(item) for key, item in vars(node).items()} for node in self.nodes],
             "outputs": {name: item.as_dict() for name, item in self.outputs.items()},
+            "warnings": self.warnings,
             "near_db": {name: _plain(item) for name, item in self.near_db.items()},
             "calibration_frames": self.calibration_frames,
             "measured_frames": self.measured_frames,

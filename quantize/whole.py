@@ -255,15 +255,15 @@ class WholeRun:
         return y, np.broadcast_to(state[:, None], (self.batch, self.steps, *start.shape))
 
     def _window(self, op: Any) -> tuple[Array, ...]:
-        """Steps and sequences stand in for the batch axis."""
+        """The rows of all steps and sequences stand beside each other in the batch axis."""
         field = "samples" if isinstance(op, ops.STFT) else "window"
         x = self.values[getattr(op, field)]
-        count = self.batch * self.steps
-        columns = x.reshape(count, *x.shape[2:])[:, :, 0].swapaxes(0, 1)
+        count, (frames, rows, *rest) = self.batch * self.steps, x.shape[2:]
         operands = self._operands(op)
-        operands[0] = columns
+        operands[0] = x.reshape(count, frames, rows, *rest).swapaxes(0, 1).reshape(frames, count * rows, *rest)
         (y,) = self.evaluate(op, *operands)
-        return (y.swapaxes(0, 1).reshape(self.batch, self.steps, y.shape[0], 1, *y.shape[2:]),)
+        y = y.reshape(len(y), count, rows, *y.shape[2:]).swapaxes(0, 1)
+        return (y.reshape(self.batch, self.steps, *y.shape[1:]),)
 
     def _by_step(self, op: Op) -> tuple[Array, ...]:
         operands = self._operands(op)

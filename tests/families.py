@@ -424,6 +424,7 @@ FAMILIES = (
         whole_hops=True,
         delay=7,
     ),
+    Family("convolutions of sensors in the batch", networks.Sensors, frames),
     Family("U-Net 2d with a GRU", networks.UNet2d, frames, hop=4, delay=7, whole_hops=True),
     Family("TCN with weight norm", networks.WeightNormTCN, frames),
     Family("deep stack of GRU, LSTM and RNN", networks.Depth, frames),

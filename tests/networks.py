@@ -273,6 +273,25 @@ class DualPath(nn.Module):
         return x + self.inter_norm(y.reshape(batch, size, time, channels).permute(0, 2, 1, 3))
 
 
+class Sensors(nn.Module):
+    """Every feature through the same convolutions over time, folded into the batch; the first one is quiet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("level", torch.tensor([0.05] + [1.0] * (FEATURES - 1)))
+        self.first, self.second = nn.Conv1d(1, 8, 5), nn.Conv1d(8, 8, 3, dilation=2)
+        self.up = nn.ConvTranspose1d(8, 4, 2, 2)
+        self.out = nn.Linear(4 * FEATURES, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, time, size = x.shape
+        y = (x * self.level).transpose(1, 2).reshape(batch * size, 1, time)
+        y = torch.relu(self.first(functional.pad(y, (4, 0))))
+        y = y + torch.relu(self.second(functional.pad(y, (4, 0))))
+        y = self.up(y).reshape(batch, size * 4, 2 * time)
+        return torch.as_tensor(self.out(y.transpose(1, 2)))
+
+
 class UNet(nn.Module):
     """Strided convolutions down, GRU, transposed ones up, skips joined or added; [batch, time, features]."""
 

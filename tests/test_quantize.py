@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,11 @@ def sequences(path: Path, count: int = 2, frames: int = 400, seed: int = 0) -> l
     ]
 
 
+def by_name(result: Any) -> dict[str, Any]:
+    """Outputs by name, also of a model with one."""
+    return result if isinstance(result, dict) else {"": result}
+
+
 @pytest.mark.parametrize("name", PARAMS)
 def test_families(name: str, exported: Exporter, tmp_path: Path) -> None:
     """Close to float; read back as it was written; step by step what it is as a whole; near in onnxruntime."""
@@ -71,15 +77,54 @@ def test_families(name: str, exported: Exporter, tmp_path: Path) -> None:
         assert difference.snr_db > LEAST_DB
         assert difference.stuck == 0
     item = sequences(path, 1, 40, seed=5)[0]
-    exact, near = edgernn.load(out, "reference")(item), edgernn.load(out)(item)
-    pairs = zip(exact.values(), near.values(), strict=True) if isinstance(exact, dict) else [(exact, near)]
-    for a, b in pairs:
-        assert np.sum((a - b) ** 2) < np.sum(a**2) * 10 ** (-(20 if b.size > 100 else 15) / 10)
+    exact, *others = (by_name(edgernn.load(*file)(item)) for file in ((out, "reference"), (out,), (path,)))
+    for other in others:
+        for port, a in exact.items():
+            assert np.sum((a - other[port]) ** 2) < np.sum(a**2) * 10 ** (-(20 if a.size > 100 else 15) / 10)
     assert all(db > 20 for db in result.report.near_db.values())
     least = min(difference.snr_db for difference in result.report.outputs.values())
     support.check(name, "int8 dB", f"{least:.0f}", lambda stated: abs(float(stated) - least) <= 1)
     convert_model(out, out.with_suffix(".ernn"))  # which raises unless the engine has the reference's bits
     support.check(name, "engine", f"{ENGINE_FLOAT}; int8 exact")
+
+
+class Decay(torch.nn.Module):
+    """h = a h + x as a running sum: what enters grows by 1/a a frame, as a quotient or as a product."""
+
+    def __init__(self, divided: bool) -> None:
+        super().__init__()
+        self.lift, self.divided = torch.nn.Linear(6, 8), divided
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        left = torch.exp(-0.05 * torch.arange(x.shape[1], dtype=x.dtype))[:, None]
+        y = self.lift(x)
+        return (y / left if self.divided else y * (1 / left)).cumsum(1) * left
+
+
+def test_what_no_scale_holds(tmp_path: Path) -> None:
+    """The sum of a quotient stays in float; where an output is lost all the same, the report says where."""
+    data = [np.random.default_rng(0).standard_normal((300, 6)).astype(np.float32)]
+    reports = []
+    for divided in (True, False):
+        export_model(Decay(divided), torch.randn(1, 40, 6), tmp_path / "m.onnx")
+        reports.append(quantize_model(tmp_path / "m.onnx", data, tmp_path / "q.onnx").report)
+    good, poor = reports
+    assert next(node.form for node in good.nodes if node.op == "CumSum") == "float"
+    assert good.warnings == []
+    (warning,) = poor.warnings
+    assert re.fullmatch(
+        r"`output` keeps -?\d+\.\d dB of the float model's; it is lost at `mul_\w+`: try --exclude cumsum, .*", warning
+    )
+    again = quantize_model(tmp_path / "m.onnx", data, tmp_path / "q.onnx", exclude=["cumsum"]).report
+    assert again.warnings == []
+    words = ["quantize", tmp_path / "m.onnx", "--calibration", save(data, tmp_path), "-o", tmp_path / "r.onnx"]
+    result = CliRunner().invoke(cli, [str(word) for word in words])
+    assert f"warning: {warning}" in result.output
+
+
+def save(data: list[Any], folder: Path) -> Path:
+    np.savez(folder / "data.npz", x=np.stack(data))
+    return folder / "data.npz"
 
 
 @pytest.mark.parametrize(("kind", "more", "products"), [("GRU", {}, 4), ("LSTM", {"proj_size": 5}, 6), ("RNN", {}, 4)])

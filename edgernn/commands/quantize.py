@@ -96,6 +96,7 @@ def _told(report: Report) -> str:
     lines = [table(nodes), "", outputs_text(report.outputs)]
     lines += [f"near form in onnxruntime: `{name}` {db:.1f} dB of the exact" for name, db in report.near_db.items()]
     lines.append(f"calibrated on {report.calibration_frames} frames, measured on {report.measured_frames}")
+    lines += [f"warning: {text}" for text in report.warnings]
     if report.metric is not None:
         lines.append(f"metric: {report.metric[0]:.6g} in float, {report.metric[1]:.6g} in int8")
     return "\n".join(lines)
