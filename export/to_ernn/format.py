@@ -14,9 +14,10 @@ INPUT, OUTPUT, STATE = range(3)
 
 # the operations in the order of src/node.h
 OPS = (
-    *("linear", "gru", "lstm", "rnn", "unary", "softmax", "quantize", "dequantize", "qlinear", "qgru", "qlstm", "qrnn"),
+    *("linear", "gru", "lstm", "rnn", "unary", "softmax", "quantize", "dequantize"),
+    *("qlinear", "qgru", "qlstm", "qrnn", "qunary"),
     *("copy", "take", "binary", "clip", "where", "cast", "frame_index", "validity", "reflect", "reduce", "cumsum"),
-    *("layer_norm", "matmul", "stft", "rescale", "qunary", "qadd", "qmul"),
+    *("layer_norm", "matmul", "stft", "rescale", "qadd", "qmul"),
     *("pool", "running_mean", "cummax", "irfft"),
 )
 

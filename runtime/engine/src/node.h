@@ -42,10 +42,10 @@ struct ernn_node {
 
 /* Same order as OPS in export/to_ernn/format.py. Layers have a body for each instruction set, the others one for all. */
 #define ERNN_FLOAT_LAYERS(X) X(linear) X(gru) X(lstm) X(rnn) X(unary) X(softmax) X(quantize) X(dequantize)
-#define ERNN_INTEGER_LAYERS(X) X(qlinear) X(qgru) X(qlstm) X(qrnn)
+#define ERNN_INTEGER_LAYERS(X) X(qlinear) X(qgru) X(qlstm) X(qrnn) X(qunary)
 #define ERNN_COMMON(X)                                                                                                \
   X(copy) X(take) X(binary) X(clip) X(where) X(cast) X(frame_index) X(validity) X(reflect) X(reduce)        \
-  X(cumsum) X(layer_norm) X(matmul) X(stft) X(rescale) X(qunary) X(qadd) X(qmul) X(pool)                   \
+  X(cumsum) X(layer_norm) X(matmul) X(stft) X(rescale) X(qadd) X(qmul) X(pool)                   \
   X(running_mean) X(cummax) X(irfft)
 
 enum {
@@ -63,7 +63,7 @@ typedef struct {
 } op_rule;
 extern const op_rule ernn_rules[OP_COUNT];
 
-enum { FLOAT_LAYERS = OP_dequantize + 1, LAYERS = OP_qrnn + 1 };
+enum { FLOAT_LAYERS = OP_dequantize + 1, LAYERS = OP_qunary + 1 };
 
 /* A body for every layer of one kind, and what prepares a node's own memory for it (NULL: nothing to prepare). */
 typedef struct {

@@ -121,6 +121,18 @@ static void run_qlinear(ernn_node *node) {
   }
 }
 
+/* --- gates by themselves -------------------------------------------------------------------------------------- */
+
+static void run_qunary(ernn_node *node) {
+  for (; node; node = node->next) {
+    const qunary_attr *a = (const void *)node->attr;
+    const int16_t *x = node->in[0];
+    int16_t *y = node->out[0];
+    for (uint64_t i = 0; i < node->count; i += 16)
+      store16(y + i, a->kind == GATE_SIGMOID ? sigmoid(load16(x + i)) : hyperbolic_tangent(load16(x + i)));
+  }
+}
+
 /* --- recurrent layers -------------------------------------------------------------------------------------------- */
 
 /* Gate pre-activation: both scaled sums rounded once. */

@@ -52,14 +52,6 @@ void ernn_rescale(ernn_node *node) {
   }
 }
 
-void ernn_qunary(ernn_node *node) {
-  const qunary_attr *a = (const void *)node->attr;
-  const int16_t *x = node->in[0];
-  int16_t *y = node->out[0];
-  for (uint64_t i = 0; i < node->count; i += 16)
-    store16(y + i, a->kind == GATE_SIGMOID ? sigmoid(load16(x + i)) : hyperbolic_tangent(load16(x + i)));
-}
-
 /* a x + b y + both x y of two operands that broadcast. */
 typedef struct {
   int32_t a, b, both, shift, low, high;

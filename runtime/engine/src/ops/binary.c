@@ -1,18 +1,10 @@
 /* Element-wise operations on two operands that broadcast. Every one rounds once. */
 #define FUNCTION ONE_COPY
+#include "fours.h"
 #include "portable.h"
 #include "walk.h"
 
-typedef float floats __attribute__((vector_size(16)));
-typedef int32_t masks __attribute__((vector_size(16)));
-typedef floats loose_floats __attribute__((aligned(4)));
-
-INLINE floats flushed(floats x) {
-  const masks u = (masks)x, subnormal = (u & 0x7fffffff) < 0x00800000;
-  return (floats)(u & ~(subnormal & 0x7fffffff));
-}
-
-INLINE floats either(masks first, floats a, floats b) { return (floats)(((masks)a & first) | ((masks)b & ~first)); }
+INLINE fours either(masks first, fours a, fours b) { return (fours)(((masks)a & first) | ((masks)b & ~first)); }
 
 INLINE float float_pair(float a, float b, uint32_t kind) {
   a = flush(a), b = flush(b);
@@ -35,22 +27,21 @@ INLINE int float_compare(float a, float b, uint32_t kind) {
 
 /* Elements of a row whose operands lie together, or are one number: as many as go by four. */
 static uint32_t float_fours(float *y, const float *a, const float *b, const rows_walk *w, uint32_t kind) {
-  const floats zero = {0};
   uint32_t i = 0;
   if (w->a_step > 1 || w->b_step > 1) return 0;
 #define EACH(k, value)                                                                      \
   case k:                                                                                   \
     for (; i + 4 <= w->count; i += 4) {                                                     \
-      const floats p = flushed(w->a_step ? *(const loose_floats *)(a + i) : *a - zero);     \
-      const floats q = flushed(w->b_step ? *(const loose_floats *)(b + i) : *b - zero);     \
-      *(loose_floats *)(y + i) = value;                                                     \
+      const fours p = flush4(w->a_step ? load4(a + i) : all4(*a));                          \
+      const fours q = flush4(w->b_step ? load4(b + i) : all4(*b));                          \
+      store4(y + i, value);                                                                 \
     }                                                                                       \
     break;
   switch (kind) {
-    EACH(BINARY_ADD, flushed(p + q))
-    EACH(BINARY_SUB, flushed(p - q))
-    EACH(BINARY_MUL, flushed(p * q))
-    EACH(BINARY_DIV, flushed(p / q))
+    EACH(BINARY_ADD, flush4(p + q))
+    EACH(BINARY_SUB, flush4(p - q))
+    EACH(BINARY_MUL, flush4(p * q))
+    EACH(BINARY_DIV, flush4(p / q))
     EACH(BINARY_MAX, either((p != p) | (p > q), p, q))
     EACH(BINARY_MIN, either((p != p) | (p < q), p, q))
   default: break;

@@ -1,22 +1,6 @@
-/* Sums over an axis: they run in 16 lanes, then halves of the lanes are added (quantize/reference/ieee.py). */
-#define PLAIN_C
-#define RW 16
-#define RD 16
-#include "../kernels/vectors.h"
+/* Sums and extremes over an axis, and running sums. */
 #include "portable.h"
 #include "walk.h"
-
-float ernn_lane_sum(const float *x, uint32_t count) {
-  float t[16];
-  for (uint32_t i = 0; i < count; i += 16) {
-    float part[16] = {0};
-    for (uint32_t k = 0; k < 16 && i + k < count; k++) part[k] = flush(x[i + k]);
-    store_floats(t, i ? added(load_floats(t), load_floats(part)) : load_floats(part));
-  }
-  for (int width = 8; width; width /= 2)
-    for (int i = 0; i < width; i++) t[i] = fadd(t[i], t[i + width]);
-  return t[0];
-}
 
 static float reduce_floats(const float *x, uint32_t count, uint32_t kind) {
   float y = flush(x[0]);
@@ -71,26 +55,6 @@ void ernn_cumsum(ernn_node *node) {
         ((int64_t *)node->out[0])[at] = total += integer_at(node->in[0], in, at);
       }
       ((int64_t *)node->out[1])[i] = !active || *active ? total : old;
-    }
-  }
-}
-
-void ernn_layer_norm(ernn_node *node) {
-  const norm_attr *a = (const void *)node->attr;
-  const float *weight = node->in[1], *bias = node->in[2];
-  float *squares = node->scratch, count = (float)a->inner;
-  for (uint64_t o = 0; o < a->outer; o++) {
-    const float *x = (const float *)node->in[0] + o * a->inner;
-    float *y = (float *)node->out[0] + o * a->inner;
-    for (uint32_t i = 0; i < a->inner; i++) y[i] = flush(x[i]);
-    float mean = fdiv(ernn_lane_sum(y, a->inner), count);
-    for (uint32_t i = 0; i < a->inner; i++) y[i] = fsub(y[i], mean);
-    for (uint32_t i = 0; i < a->inner; i++) squares[i] = fmul(y[i], y[i]);
-    float deviation = f_sqrt(fadd(fdiv(ernn_lane_sum(squares, a->inner), count), a->eps));
-    for (uint32_t i = 0; i < a->inner; i++) {
-      float v = fdiv(y[i], deviation);
-      v = weight ? fmul(v, weight[i]) : v;
-      y[i] = bias ? fadd(v, flush(bias[i])) : v;
     }
   }
 }
