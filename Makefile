@@ -4,7 +4,7 @@
 # make fuzz   export and prove 400 random networks (slow)
 # make fuzz-engine   libFuzzer on the engine, FUZZ_SECONDS long (default 1500), with what it finds in build/fuzz
 # make system-tools  install what the tests compile, emulate and serve with (Debian; as root)
-# make wheels the devices' wheels for every Linux platform, in dist, and their tests
+# make wheels the devices' wheels for every platform, in dist, and their tests
 # make emulated-python   those for Arm in Debian's Python on emulated CPUs (27 MB a CPU to download; minutes)
 # make int8   measure again what int8 costs: benchmarks/int8_*.md (slow)
 # make tflite measure again what benchmarks/tflite.md and litert_step.md say, beside litert-torch (2 GB more, slow)

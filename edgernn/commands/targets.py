@@ -106,15 +106,13 @@ def firmware_command(board: str, model: Path, out: Path) -> None:
 
 @command.command("wheel")
 @click.argument("names", metavar="BOARD...", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="For every Linux platform.")
+@click.option("--all", "everything", is_flag=True, help="For every platform.")
 @click.option("-o", "--out", default="dist", show_default=True, type=click.Path(path_type=Path), help="Folder to fill.")
 def wheel_command(names: tuple[str, ...], everything: bool, out: Path) -> None:
     """Build the device's wheel for each BOARD: numpy and click are all it needs there."""
     if everything == bool(names):
         raise click.UsageError("name boards, or give --all")
-    tags = (
-        [tag for tag in PLATFORMS if "linux" in tag] if everything else [wheel_tag(find_board(name)) for name in names]
-    )
+    tags = PLATFORMS if everything else [wheel_tag(find_board(name)) for name in names]
     for tag in dict.fromkeys(tags):
         path = write_wheel(tag, out)
         click.echo(f"{path} ({path.stat().st_size} bytes)")
