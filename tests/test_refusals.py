@@ -84,6 +84,9 @@ REFUSED: list[tuple[str, Callable[[], nn.Module], list[str]]] = [
     ("mean without the padding", lambda: Lambda(
         lambda m, x: functional.avg_pool1d(x.transpose(1, 2), 3, 1, 1, count_include_pad=False)
     ), ["avg_pool1d", "count_include_pad=True"]),
+    ("transposed convolution over features", lambda: Lambda(
+        lambda m, x: m.up(x[:, -1:]), up=nn.ConvTranspose1d(1, 2, 4)
+    ), ["conv_transpose1d", "ConvTranspose2d with one row"]),
     ("an angle itself", lambda: Lambda(lambda m, x: torch.stft(
         x[:, :, 0], 8, 4, window=torch.ones(8), center=False, return_complex=True
     ).angle() + 1), ["add", "angle"]),
