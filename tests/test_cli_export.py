@@ -235,6 +235,14 @@ def test_usage_errors(run: Run) -> None:
         assert run(*arguments).exit_code == 2
 
 
+@pytest.mark.parametrize("rate", ["-5", "0", "nan", "inf", "fast"])
+def test_rate_that_is_none(run: Run, rate: str) -> None:
+    for more in (["--dry-run"], ["-o", "m.onnx"]):
+        result = run("user_model:with_example", *more, "--rate", rate)
+        assert (result.exit_code, "a positive number of frames per second" in result.stderr) == (2, True), result.stderr
+    assert not Path("m.onnx").exists()
+
+
 def test_a_file_of_others(run: Run) -> None:
     """Found and told states, a held input, int8 in one; what goes with a module is refused."""
     import onnx
