@@ -42,6 +42,7 @@ def sequential():
     return "no module"
 
 instance = factory()
+number = 3
 
 class Backwards(nn.Module):
     def forward(self, x):
@@ -220,6 +221,9 @@ def test_dry_run(run: Run) -> None:
         (["user_model:factory", "--input", "float32[1,20,40]"], "no input has a time axis"),
         (["user_model:factory", "--input", "float32[1,T,40]", "--weights", "none.pt"], "no such file"),
         (["none.pt2"], "no such file"),
+        (["user_model:number"], "is of type int, not a factory"),
+        (["m.tflite"], "take `package.module:factory`"),
+        (["scripted.pt"], "is no file that becomes a model"),
         (["user_model.py:factory", "--input", "float32[1,T,40]"], "cannot be imported"),
     ],
 )
