@@ -211,6 +211,14 @@ class StreamSpec:
         return replace(self, content_sha256=content_sha256)
 
 
+RATE_HINT = "a rate is a positive number of frames per second"
+
+
+def is_rate(rate_hz: float) -> bool:
+    """Whether frames can come at this rate."""
+    return math.isfinite(rate_hz) and rate_hz > 0
+
+
 LEFT_UNKNOWN = 2**40  # far beyond any delay, and far from overflow after adding offsets
 
 
@@ -277,6 +285,7 @@ def _validate(spec: StreamSpec, place: str) -> None:
         require(port.dtype in DTYPES, f"dtype {port.dtype!r} of `{port.name}`")
         require(bool(port.shape) and all(size >= 1 for size in port.shape), f"shape of `{port.name}`")
         require(port.time_axis == 0, f"time axis of `{port.name}`")
+        require(port.rate_hz is None or is_rate(port.rate_hz), f"rate of `{port.name}`")
         axis = port.batch_axis
         require(axis is None or (0 < axis < len(port.shape) and port.shape[axis] == 1), f"batch axis of `{port.name}`")
     for source in spec.inputs:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgernn.errors import ExportError
 from edgernn.export.capture import capture, describe
 from edgernn.export.formats import check_path, check_vectors, encode
 from edgernn.export.likeness import check_likeness
@@ -23,7 +24,7 @@ from edgernn.files import draft
 from edgernn.nn import limited_attention
 from edgernn.nn import lookahead as look_ahead
 from edgernn.program import Program
-from edgernn.spec import STREAM
+from edgernn.spec import STREAM, StreamSpec
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def write_proved(
 
     `check` gives the proof of a file and the stream's warm-up in frames, None where it is not known.
     """
+    _check_labels(program.spec)
     with draft(path) as file:
         file.write_bytes(encode(program, path))
         proof, warmup = check(file)
@@ -139,6 +141,21 @@ def write_proved(
         if options:
             check_likeness(program, file, options.get("precision", ""))
     return ExportResult(path, proved, proof)
+
+
+def _check_labels(spec: StreamSpec) -> None:
+    """Raise `ExportError` unless the labels, if any, name the features of an output, or a decoder's first tokens."""
+    features = {port.name: port.frame[-1] if port.frame else 1 for port in spec.outputs}
+    given = len(spec.labels)
+    if spec.decoding is not None:
+        tokens = features[spec.decoding.logits]
+        if given > tokens:
+            raise ExportError(f"{given} labels for {tokens} tokens", hint="labels name the tokens, in their order")
+    elif given and given not in features.values():
+        found = ", ".join(f"{count} of `{name}`" for name, count in features.items())
+        raise ExportError(
+            f"{given} labels for the output's features, {found}", hint="give one for each feature, in their order"
+        )
 
 
 def one_sequence(

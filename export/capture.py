@@ -22,12 +22,13 @@ from torch import fx, nn
 from torch.export.graph_signature import InputKind, OutputKind
 
 from edgernn.errors import ExportError, UnsupportedError
-from edgernn.export.faults import failed_module, first_line, most_repeated, refuse_packed
-from edgernn.export.nodes import op_name
+from edgernn.export.faults import failed_module, first_line, most_repeated, other_floats, refuse_packed, refuse_scripted
+from edgernn.export.nodes import op_name, place_of
 from edgernn.nn import Recurrent, scan_over_time
 
 Shape = tuple[int, ...]
 LOOP_HINT = "wrap the cell as `edgernn.nn.Recurrent(cell)`, or use nn.RNN, nn.GRU or nn.LSTM"
+BRANCH_HINT = "do the same at every length: a stream doesn't know how long it will be"
 # what makes more frames than it takes
 FASTER = (
     "conv_transpose1d",
@@ -39,6 +40,8 @@ FASTER = (
 )
 _FLOATS = (torch.float32,)
 _INTEGERS = (torch.int64, torch.int32)
+FLOAT_HINT = "export `module.float()` with a float32 example"
+INTEGER_HINT = "give the example as int64, int32 or float32, and cast it in forward() where that matters"
 
 
 @dataclass(frozen=True)
@@ -117,9 +120,10 @@ def describe(module: nn.Module, example: Any, time_axis: int | Sequence[int | No
 
     `example` is a tensor or a tuple of them, as `module(*example)` takes. `time_axis` is the position of time in
     every input, or one entry per input (None for one without frames, such as an initial state). A module with a
-    `step` and no `forward` is a cell, as `Recurrent` takes them. Raises `ExportError`
-    for inputs that are no float32 or integer tensors, or that disagree on their length.
+    `step` and no `forward` is a cell, as `Recurrent` takes them. Raises `ExportError` for inputs that are no float32 or
+    integer tensors, have no elements, or disagree on their length, and for TorchScript.
     """
+    refuse_scripted(module)
     if type(module).forward is nn.Module.forward and hasattr(module, "step"):
         module = Recurrent(module)  # a cell alone
     tensors = (example,) if isinstance(example, torch.Tensor) else tuple(example)
@@ -129,7 +133,11 @@ def describe(module: nn.Module, example: Any, time_axis: int | Sequence[int | No
             raise ExportError(f"the example holds a {type(tensor).__name__}, not a tensor", place=name)
         if tensor.dtype not in _FLOATS + _INTEGERS:
             kinds = "float32, int64 or int32"
-            raise ExportError(f"the example is {tensor.dtype}, not {kinds}", place=name, hint="export `module.float()`")
+            hint = FLOAT_HINT if tensor.is_floating_point() or tensor.is_complex() else INTEGER_HINT
+            raise ExportError(f"the example is {tensor.dtype}, not {kinds}", place=name, hint=hint)
+        if tensor.numel() == 0:
+            shape = list(tensor.shape)
+            raise ExportError(f"the example has no elements, {shape}", place=name, hint="give each axis at least one")
     axes = [time_axis] * len(tensors) if isinstance(time_axis, int) else list(time_axis)
     if len(axes) != len(tensors):
         raise ExportError(f"{len(axes)} time axes for {len(tensors)} inputs")
@@ -202,14 +210,28 @@ def _export(source: Source, length: int) -> torch.export.ExportedProgram:
     example = source.example_of(length)
     try:
         with torch.no_grad(), _scanning(source.module), _without_trace():
-            return quietly(lambda: torch.export.export(source.module, example, strict=False))  # type: ignore[no-any-return]
+            program = quietly(lambda: torch.export.export(source.module, example, strict=False))
     except Exception as error:
         refuse_packed(source.module, error)
         raise ExportError(
             f"`torch.export` failed at {length} frames: {first_line(error)}",
             place=failed_module(source.module, error),
-            hint=_export_hint(str(error)),
+            hint=_export_hint(source.module, str(error)),
         ) from error
+    _refuse_shapes_by_value(program.graph)
+    return program  # type: ignore[no-any-return]
+
+
+def _refuse_shapes_by_value(graph: fx.Graph) -> None:
+    """Refuse what has another shape with other values, as `x[x > 0]`."""
+    for node in graph.nodes:
+        value = node.meta.get("val")
+        if isinstance(value, torch.Tensor) and not all(isinstance(size, int) for size in value.shape):
+            raise UnsupportedError(
+                "gives as many elements as its values say",
+                place=place_of(node),
+                hint="keep all of them: `torch.where(condition, x, 0)` in the place of `x[condition]`",
+            )
 
 
 @contextmanager
@@ -241,7 +263,10 @@ def _scanning(module: nn.Module) -> Iterator[None]:
             del item.forward
 
 
-def _export_hint(message: str) -> str:
+def _export_hint(module: nn.Module, message: str) -> str:
+    other = other_floats(module)
+    if other and "dtype" in message:
+        return f"{FLOAT_HINT}: {other}"
     if "data-dependent" in message or "Could not guard" in message:
         return "the forward branches on values; make it the same operations for every input"
     return "the module must run under torch.export; check `torch.export.export(module, example, strict=False)`"
@@ -250,6 +275,8 @@ def _export_hint(message: str) -> str:
 def _pair(short: fx.Graph, long: fx.Graph, first: int, second: int) -> dict[str, fx.Node]:
     a, b = list(short.nodes), list(long.nodes)
     if len(a) != len(b) or any(x.target != y.target and x.op == "call_function" for x, y in zip(a, b, strict=False)):
+        if len(b) <= len(a) or _kinds(short) != _kinds(long):
+            raise UnsupportedError(f"does other operations at {first} frames than at {second}", hint=BRANCH_HINT)
         place, cell = most_repeated(a, b)
         raise UnsupportedError(
             f"the graph changes with the length ({len(a)} nodes at {first} frames, {len(b)} at {second}):"
@@ -258,6 +285,18 @@ def _pair(short: fx.Graph, long: fx.Graph, first: int, second: int) -> dict[str,
             hint=f"use `nn.{cell}` in the place of `nn.{cell}Cell`: its weights are the same" if cell else LOOP_HINT,
         )
     return {x.name: y for x, y in zip(a, b, strict=True)}
+
+
+def branches_at(source: Source, length: int) -> bool:
+    """Whether a module does operations at `length` frames that it does not at its example's, or the other way round."""
+    try:
+        return _kinds(_export(source, source.length).graph) != _kinds(_export(source, length).graph)
+    except ExportError:
+        return False
+
+
+def _kinds(graph: fx.Graph) -> set[Any]:
+    return {node.target for node in graph.nodes if node.op == "call_function"}
 
 
 def _odd_shapes(source: Source, graph: fx.Graph) -> dict[str, Any]:

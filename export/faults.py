@@ -6,10 +6,11 @@ import traceback
 from collections import Counter
 from collections.abc import Sequence
 
+import torch
 from torch import fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from edgernn.errors import UnsupportedError
+from edgernn.errors import ExportError, UnsupportedError
 from edgernn.export.nodes import module_path, op_name
 
 CELLS = {"gru_cell": "GRU", "lstm_cell": "LSTM", "rnn_tanh_cell": "RNN", "rnn_relu_cell": "RNN"}
@@ -34,6 +35,35 @@ def refuse_packed(module: nn.Module, error: Exception) -> None:
             place=f"{failed_module(module, error) or '`forward`'}, `pack_padded_sequence`",
             hint="export without packing, `self.rnn(x)`: one sequence at a time has no padding to skip",
         ) from error
+
+
+def refuse_scripted(module: nn.Module) -> None:
+    """Raise `ExportError` for a module that is TorchScript, or has such inside."""
+    for name, item in module.named_modules():
+        if isinstance(item, torch.jit.ScriptModule):
+            raise ExportError(
+                "is TorchScript, which `torch.export` does not take",
+                place=f"`{name}`" if name else "",
+                hint="export the nn.Module, as it was before torch.jit",
+            )
+
+
+def other_floats(module: nn.Module) -> str:
+    """A parameter that is no float32, and what it is; "" where there is none."""
+    for name, item in module.named_parameters():
+        if item.is_floating_point() and item.dtype != torch.float32:
+            return f"`{name}` is {item.dtype}"
+    return ""
+
+
+def not_finite(module: nn.Module) -> str:
+    """A parameter or buffer with NaN, or a parameter with infinite elements; "" where there is none."""
+    for name, item in (*module.named_parameters(), *module.named_buffers()):
+        if item.isnan().any():
+            return f"`{name}` has NaN"
+        if isinstance(item, nn.Parameter) and item.isinf().any():
+            return f"`{name}` has infinite elements"
+    return ""
 
 
 def most_repeated(short: Sequence[fx.Node], long: Sequence[fx.Node]) -> tuple[str, str]:

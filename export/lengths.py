@@ -29,7 +29,7 @@ class LengthDependent:
                 continue
             self._constant.add(node)
             twin = captured.second[node.name]
-            own = node.op == "call_function" and _literals(node) != _literals(twin)
+            own = node.op == "call_function" and literals(node) != literals(twin)
             if own or any(item in self.nodes for item in node.all_input_nodes):
                 self.nodes.add(node)
 
@@ -49,7 +49,7 @@ class LengthDependent:
         )
 
 
-def _literals(node: fx.Node) -> Any:
+def literals(node: fx.Node) -> Any:
     """A node's arguments but for those that are nodes."""
     return fx.node.map_aggregate((node.args, node.kwargs), lambda item: None if isinstance(item, fx.Node) else item)
 

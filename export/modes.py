@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from edgernn.errors import ExportError
-from edgernn.spec import OFFLINE, STREAM
+from edgernn.spec import OFFLINE, RATE_HINT, STREAM, is_rate
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,12 @@ class Reach:
     attention: AttentionWindow | None = None
 
 
+def check_rate(rate_hz: float | None) -> None:
+    """Raise `ExportError` for a rate at which no frames can come."""
+    if rate_hz is not None and not is_rate(rate_hz):
+        raise ExportError(f"the input's frames come at {rate_hz:g} Hz", hint=RATE_HINT)
+
+
 def parse_modes(
     mode: str,
     lookahead: str | int | None,
@@ -62,6 +68,7 @@ def parse_modes(
     rate_hz: float | None,
 ) -> tuple[Window | None, Reach]:
     """What the options say. Raises `ExportError` for what is none, and when they do not go together."""
+    check_rate(rate_hz)
     window = parse_mode(mode, length)
     reach = Reach(parse_lookahead(lookahead, rate_hz), parse_attention_window(attention_window))
     if window is not None and reach.lookahead is not None:

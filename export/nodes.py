@@ -14,6 +14,11 @@ def module_path(node: fx.Node) -> str:
     return str(entry[0])
 
 
+def place_of(node: fx.Node) -> str:
+    """A node as the place of an error: its module's path and its operation."""
+    return f"`{module_path(node) or 'forward'}`, `{op_name(node).split('.')[0]}`"
+
+
 def op_name(node: fx.Node) -> str:
     """The operation of a node, as `conv1d.default`."""
     target = str(node.target)

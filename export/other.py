@@ -10,6 +10,7 @@ from typing import Any
 from edgernn.errors import ExportError
 from edgernn.export.api import ExportResult, write_proved
 from edgernn.export.formats import check_path
+from edgernn.export.modes import check_rate
 from edgernn.export.onnx_in import Step, StepOptions, has_contract, read_model, read_step
 from edgernn.export.onnx_in.original import prove_step
 from edgernn.export.translate import Label
@@ -67,6 +68,7 @@ def export_onnx(
     """
     source, path = Path(source), Path(path)
     check_path(path, options)
+    check_rate(rate_hz)
     if mode not in (STREAM, OFFLINE):
         raise ExportError(f"a file has no mode `{mode}`", hint="modes: stream, offline")
     model = read_model(source)

@@ -19,7 +19,8 @@ from torch.utils._pytree import tree_leaves
 
 import edgernn
 from edgernn.errors import ProofError
-from edgernn.export.capture import Source, quietly
+from edgernn.export.capture import BRANCH_HINT, Source, branches_at, quietly
+from edgernn.export.faults import not_finite
 from edgernn.export.translate import Returned
 from edgernn.program import Array
 from edgernn.spec import OFFLINE, OutputSpec, StreamSpec
@@ -77,7 +78,14 @@ def prove(source: Source, path: Path, outputs: Sequence[Returned]) -> Proof:
         pieces += count
         for port, returned in zip(model.spec.outputs, outputs, strict=True):
             expected = _frames_first(whole[returned.place], returned.axis, port)
-            error = _compare(streamed[port.name], expected, port, length)
+            _refuse_unknown(source, expected, port)
+            try:
+                error = _compare(streamed[port.name], expected, port, length)
+            except ProofError as fault:
+                if length == source.length or not branches_at(source, length):
+                    raise
+                cause = f"the module does other operations at {length} frames than at {source.length}"
+                raise ProofError(cause, place=fault.place, hint=BRANCH_HINT) from fault
             worst, compared = max(worst, error), compared + len(expected)
     if len(lengths) < 2:
         raise ProofError("the module runs at the example's length only", hint="make forward() take any length")
@@ -168,6 +176,20 @@ def _frames_first(whole: Array, axis: int | None, port: OutputSpec) -> Array:
     """PyTorch's result as `[frames, …frame]`; one frame where it is the newest alone."""
     frames = whole[None] if axis is None else np.moveaxis(whole, axis, 0)
     return frames.reshape(len(frames), *port.frame)
+
+
+def _refuse_unknown(source: Source, expected: Array, port: OutputSpec) -> None:
+    """Refuse a module that gives infinite numbers itself, none at all, or NaN by its weights."""
+    if expected.dtype.kind != "f" or np.isfinite(expected).all():
+        return
+    found = not_finite(source.module)
+    if not found and not np.isinf(expected).any() and not np.isnan(expected).all():
+        return  # the deviation of one frame, which is compared without
+    raise ProofError(
+        "the module itself gives " + ("NaN" if np.isnan(expected).any() else "infinite numbers"),
+        place=f"output `{port.name}`",
+        hint=f"{found}: mend the weights" if found else "look at what forward() computes, in PyTorch",
+    )
 
 
 def _compare(streamed: Array, expected: Array, port: OutputSpec, length: int) -> float:

@@ -15,6 +15,7 @@ from edgernn.export.saved import load_saved
 from edgernn.named import named
 
 EXAMPLE_FRAMES = 64  # of an input that is only described
+OTHER_FILES = (".tflite", ".pt", ".pth", ".ckpt", ".safetensors", ".h5", ".keras", ".bin", ".c")
 _INPUT = re.compile(r"^(?:(?P<name>\w+)=)?(?P<dtype>float32|int64|int32)\[(?P<shape>[\w\s,]+)\]$")
 
 
@@ -39,6 +40,13 @@ def resolve(source: str, inputs: Sequence[str]) -> tuple[nn.Module, Any, int | l
 
 def load_module(source: str) -> tuple[nn.Module, Any]:
     """The module that `source` names, and its example or None. Raises `ExportError`."""
+    if ":" not in source and Path(source).suffix in OTHER_FILES:
+        raise ExportError(
+            "is no file that becomes a model",
+            place=source,
+            hint="take `package.module:factory`, with `--weights` for a checkpoint, or a .pt2, .onnx or .ernn file"
+            "; of a TorchScript file, the nn.Module that it was made from",
+        )
     return load_saved(Path(source)) if source.endswith(".pt2") else _called(source)
 
 
@@ -65,6 +73,9 @@ def describe_inputs(inputs: Sequence[str]) -> tuple[tuple[torch.Tensor, ...], li
 
 def _called(source: str) -> tuple[nn.Module, Any]:
     factory = named(source, "factory", ExportError)
+    if not callable(factory):
+        hint = "name a function that returns the module, or (module, example)"
+        raise ExportError(f"is of type {type(factory).__name__}, not a factory", place=source, hint=hint)
     made = factory if isinstance(factory, nn.Module) else factory()
     module, example = made if isinstance(made, tuple) else (made, None)
     if not isinstance(module, nn.Module):

@@ -17,9 +17,9 @@ from edgernn.errors import ExportError, UnsupportedError
 from edgernn.export.account import TimeAccount
 from edgernn.export.capture import Captured
 from edgernn.export.in_place import out_of_place, refuse_shared
-from edgernn.export.lengths import LengthDependent
+from edgernn.export.lengths import LengthDependent, literals
 from edgernn.export.modes import Lookahead, Reach
-from edgernn.export.nodes import bidirectional_over, module_path, op_name
+from edgernn.export.nodes import bidirectional_over, module_path, op_name, place_of
 from edgernn.export.rules import find_attention_rule, find_rule, knows_complex
 from edgernn.export.rules.positions import WAVES, turning
 from edgernn.export.symbols import (
@@ -42,6 +42,9 @@ FAULT = "this is a fault of edgernn's rule: report it with the module"
 # rules that take a layer's final state as it is; all others get it as the newest frame of its layers
 SEES_STATES = ("getitem", "select.int", "squeeze.dim", "unsqueeze.default", "view.default", "reshape.default")
 ATTENTION = (Scores, TimeWeights)  # symbols that rules of their own take
+OTHER_FLOATS = (torch.float64, torch.float16, torch.bfloat16, torch.complex128)
+# operations whose numbers are no sizes
+ARITHMETIC = ("add", "sub", "rsub", "mul", "div", "pow", "clamp", "clamp_min", "clamp_max")
 STATEFUL = ("gru", "lstm", "rnn_relu", "rnn_tanh", "scan")  # what takes an initial state
 
 
@@ -157,7 +160,7 @@ class Translator(TimeAccount):
         functional = None if find_rule(name) else out_of_place(name)
         self._refuse_square(node)
         if _has(ATTENTION, (args, kwargs)):
-            raise UnsupportedError("reads the weights of an attention", place=_place(node), hint=WEIGHTS_HINT)
+            raise UnsupportedError("reads the weights of an attention", place=place_of(node), hint=WEIGHTS_HINT)
         with _faults_of(node):
             if functional is not None:
                 refuse_shared(node)
@@ -165,6 +168,8 @@ class Translator(TimeAccount):
             if not timed and not self._length_dependent(node):
                 return self._fold(node, args, kwargs)
             self._refuse_state_inputs(symbols, name)
+            _refuse_floats(node)
+            self._refuse_length(node)
             rule = find_rule(name)
             if rule is None:
                 raise UnsupportedError(
@@ -228,6 +233,18 @@ class Translator(TimeAccount):
                     f"input `{item.name}` has no frames, so it can only be the initial state of a recurrent layer",
                     hint="register it as a buffer of the module, or give it a time axis",
                 )
+
+    def _refuse_length(self, node: fx.Node) -> None:
+        """Refuse arithmetic with a number that is another one at another length, as `x / x.shape[1]`."""
+        if op_name(node).split(".")[0].removesuffix("_") not in ARITHMETIC or node.graph is not self.captured.graphs[0]:
+            return
+        first, second = literals(node), literals(self.captured.second[node.name])
+        if repr(first) != repr(second):  # NaN is not equal to itself
+            lengths = " and ".join(str(length) for length in self.captured.lengths)
+            raise UnsupportedError(
+                f"depends on the sequence's length: its number is another one at {lengths} frames",
+                hint="take a constant, or `x.mean(1)` for a mean over time: a stream doesn't know how long it will be",
+            )
 
     # --- results ---------------------------------------------------------------------------------------------
 
@@ -332,8 +349,15 @@ def hop_of(captured: Captured, lookahead: Lookahead | None = None) -> int:
     return hop
 
 
-def _place(node: fx.Node) -> str:
-    return f"`{module_path(node) or 'forward'}`, `{op_name(node).split('.')[0]}`"
+def _refuse_floats(node: fx.Node) -> None:
+    """Refuse floats of another width: a stream computes in float32."""
+    value = node.meta.get("val")
+    for item in value if isinstance(value, (list, tuple)) else [value]:
+        if isinstance(item, torch.Tensor) and item.dtype in OTHER_FLOATS:
+            raise UnsupportedError(
+                f"computes in {str(item.dtype).removeprefix('torch.')}; a stream does in float32",
+                hint="export `module.float()`, and cast to no other float in forward()",
+            )
 
 
 @contextmanager
@@ -344,10 +368,10 @@ def _faults_of(node: fx.Node) -> Iterator[None]:
     except ExportError as error:
         if error.place:
             raise
-        raise type(error)(error.cause, place=_place(node), hint=error.hint) from error
+        raise type(error)(error.cause, place=place_of(node), hint=error.hint) from error
     except (AttributeError, AssertionError, TypeError, ValueError) as error:
         cause = f"its rule does not know this use of it ({error})"
-        raise UnsupportedError(cause, place=_place(node), hint=FAULT) from error
+        raise UnsupportedError(cause, place=place_of(node), hint=FAULT) from error
 
 
 def _has(kinds: tuple[type, ...], item: Any) -> bool:
@@ -370,7 +394,7 @@ def time_axis(first: Shape, second: Shape, node: fx.Node) -> int | None:
     if len(axes) > 1:
         raise UnsupportedError(
             "relates every frame with every frame",
-            place=_place(node),
+            place=place_of(node),
             hint="use a recurrent layer; `--mode window:N` takes the sequence in pieces of N frames, each as a whole",
         )
     return axes[0] if axes else None

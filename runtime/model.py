@@ -17,7 +17,7 @@ from edgernn.runtime.backends import Engine, Stepper, open_engine
 from edgernn.runtime.fading import FadingStepper
 from edgernn.runtime.stream import Frames, Stream
 from edgernn.runtime.streams import Streams
-from edgernn.spec import StreamSpec
+from edgernn.spec import RATE_HINT, StreamSpec, is_rate
 
 Array = npt.NDArray[Any]
 
@@ -120,11 +120,14 @@ class Model:
         """A new stream in its initial state.
 
         `rate_hz` is the rate of the frames that will come, when the caller knows it: raises `InputError` when the
-        model was made for another one. With `reset_every`, a fresh state takes over after every so many input frames
-        (see `FadingStepper`): for models that were trained on short sequences and drift on long ones. Raises
-        `InputError` when that is no multiple of the hop, below `2 * spec.warmup`, or the model never forgets.
+        model was made for another one, or it is none. With `reset_every`, a fresh state takes over after every so
+        many input frames (see `FadingStepper`): for models that were trained on short sequences and drift on long
+        ones. Raises `InputError` when that is no multiple of the hop, below `2 * spec.warmup`, or the model never
+        forgets.
         """
         wanted = self.spec.inputs[0].rate_hz
+        if rate_hz is not None and not is_rate(rate_hz):
+            raise InputError(f"frames come at {rate_hz:g} Hz", place=self.spec.inputs[0].name, hint=RATE_HINT)
         if rate_hz is not None and wanted is not None and rate_hz != wanted:
             raise InputError(
                 f"frames come at {rate_hz:g} Hz; the model takes {wanted:g} Hz",

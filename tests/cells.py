@@ -85,6 +85,42 @@ class PeepholeLSTM(nn.Module):
         return h, h, c
 
 
+class ConvLSTM(nn.Module):
+    """LSTM over images, with convolutions in the place of its products (Shi et al. 2015)."""
+
+    def __init__(self, inputs: int, hidden: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.state = (hidden, *size)
+        self.conv = nn.Conv2d(inputs + hidden, 4 * hidden, 3, padding=1)
+
+    def initial_state(self, batch: int) -> tuple[Tensor, ...]:
+        return torch.zeros(batch, *self.state), torch.zeros(batch, *self.state)
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        i, f, g, o = self.conv(torch.cat([x, h], 1)).chunk(4, 1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        return h, h, c
+
+
+class ConvRNN(nn.Module):
+    """A plain recurrence whose state meets its neighbours among the features, coarser and fine again."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.near = nn.Conv1d(2, 3, 3, stride=2, padding=1)
+        self.back = nn.ConvTranspose2d(3, 1, (1, 4), stride=(1, 2), padding=(0, 1))
+
+    def initial_state(self, batch: int) -> tuple[Tensor, ...]:
+        return (torch.zeros(batch, self.size),)
+
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+        near = torch.relu(self.near(torch.stack([x, h], 1)))
+        h = torch.tanh(self.back(near.unsqueeze(2))[:, 0, 0])
+        return h, h
+
+
 class FastGRNN(nn.Module):
     """One matrix for both gates, of low rank (Kusupati et al. 2018)."""
 

@@ -16,7 +16,18 @@ from edgernn.nn import LogMel, Recurrent, limited_attention, lookahead
 import networks
 import refused
 import spellings
-from cells import EMA, CellStep, DiagonalSSM, FastGRNN, LayerNormLSTM, MinGRU, PeepholeLSTM, ResetBeforeGRU
+from cells import (
+    EMA,
+    CellStep,
+    ConvLSTM,
+    ConvRNN,
+    DiagonalSSM,
+    FastGRNN,
+    LayerNormLSTM,
+    MinGRU,
+    PeepholeLSTM,
+    ResetBeforeGRU,
+)
 
 FEATURES, HIDDEN, FRAMES = networks.FEATURES, networks.HIDDEN, 24
 
@@ -365,6 +376,18 @@ FAMILIES = (
     ),
     Family("Recurrent(GRU with reset before)", lambda: Recurrent(ResetBeforeGRU(FEATURES, HIDDEN)), frames),
     Family("Recurrent(LSTM with peepholes)", lambda: Recurrent(PeepholeLSTM(FEATURES, HIDDEN)), frames),
+    Family("Recurrent(ConvLSTM)", lambda: Recurrent(ConvLSTM(2, 4, (6, 5))), lambda: torch.randn(1, FRAMES, 2, 6, 5)),
+    Family("Recurrent, convolving over features", lambda: Recurrent(ConvRNN(FEATURES)), frames),
+    Family(
+        "convolutions of the newest frame",
+        lambda: Lambda(
+            lambda m, x: m.image(m.line(m.gru(x)[0][:, -1:]).reshape(3, 1, 4, -1)).reshape(1, -1),
+            gru=nn.GRU(FEATURES, HIDDEN, batch_first=True),
+            line=nn.Conv1d(1, 3, 3, padding=1),
+            image=nn.Conv2d(1, 2, 3, padding=1),
+        ),
+        frames,
+    ),
     Family("step of GRUCell", lambda: CellStep(nn.GRUCell(FEATURES, HIDDEN)), frames),
     Family("step of LSTMCell", lambda: CellStep(nn.LSTMCell(FEATURES, HIDDEN)), frames),
     Family("step of FastGRNN", lambda: FastGRNN(FEATURES, HIDDEN), frames),

@@ -245,6 +245,9 @@ def test_bench_without_a_rate(tmp_path: Path) -> None:
     assert "no paced row" in result.stderr
     assert "paced" not in result.stdout
     assert "paced" in call("bench", path, *QUICK, "--rate", 100).stdout
+    for rate in (-3, 0, "nan"):
+        result = CliRunner().invoke(command_line, ["bench", str(path), "--rate", str(rate)])
+        assert (result.exit_code, "is no rate" in result.stderr) == (2, True)
 
 
 def test_errors_and_usage_on_a_terminal(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def sequential():
     return "no module"
 
 instance = factory()
+number = 3
 
 class Backwards(nn.Module):
     def forward(self, x):
@@ -220,6 +221,9 @@ def test_dry_run(run: Run) -> None:
         (["user_model:factory", "--input", "float32[1,20,40]"], "no input has a time axis"),
         (["user_model:factory", "--input", "float32[1,T,40]", "--weights", "none.pt"], "no such file"),
         (["none.pt2"], "no such file"),
+        (["user_model:number"], "is of type int, not a factory"),
+        (["m.tflite"], "take `package.module:factory`"),
+        (["scripted.pt"], "is no file that becomes a model"),
         (["user_model.py:factory", "--input", "float32[1,T,40]"], "cannot be imported"),
     ],
 )
@@ -233,6 +237,14 @@ def test_mistakes(run: Run, arguments: list[str], text: str) -> None:
 def test_usage_errors(run: Run) -> None:
     for arguments in (["user_model:factory"], ["-o", "m.onnx"], ["user_model:with_example", "-o", "m", "--meta", "x"]):
         assert run(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("rate", ["-5", "0", "nan", "inf", "fast"])
+def test_rate_that_is_none(run: Run, rate: str) -> None:
+    for more in (["--dry-run"], ["-o", "m.onnx"]):
+        result = run("user_model:with_example", *more, "--rate", rate)
+        assert (result.exit_code, "a positive number of frames per second" in result.stderr) == (2, True), result.stderr
+    assert not Path("m.onnx").exists()
 
 
 def test_a_file_of_others(run: Run) -> None:

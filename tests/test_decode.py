@@ -14,7 +14,7 @@ from torch import nn
 import edgernn
 from edgernn import DecodingSpec
 from edgernn.cli import edgernn as cli
-from edgernn.errors import InputError, SpecError
+from edgernn.errors import ExportError, InputError, SpecError
 from edgernn.export import export_decoder, read_program
 from edgernn.export.to_ernn import pack
 from edgernn.quantize import quantize_model
@@ -120,6 +120,15 @@ def test_sampling_is_that_of_the_distribution() -> None:
     choose = decode.sampler(temperature=0.5, top_k=2, seed=1)
     counts = np.bincount([choose(logits) for _ in range(4000)], minlength=4) / 4000
     np.testing.assert_allclose(counts, [0.25 / 0.34, 0.09 / 0.34, 0, 0], atol=0.03)
+
+
+def test_labels_are_of_tokens(model: seq2seq.NextToken, tmp_path: Path) -> None:
+    """Padding at the vocabulary's end may go without."""
+    tokens = torch.randint(0, VOCABULARY, (1, 24))
+    with pytest.raises(ExportError, match="41 labels for 40 tokens"):
+        export_decoder(model, tokens, tmp_path / "lm.onnx", LOOP, labels=[*LABELS, "one more"])
+    assert list(tmp_path.iterdir()) == []
+    export_decoder(model, tokens, tmp_path / "lm.onnx", LOOP, labels=LABELS[:-2])
 
 
 def test_exp_is_exp() -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
 import edgernn
-from edgernn.export import export_model, read_program
+from edgernn.errors import ExportError
+from edgernn.export import export_model, plan_export, read_program
 
 from families import FEATURES, FRAMES, HIDDEN, Lambda, WithState, frames
 
@@ -67,6 +69,27 @@ def test_contract_fields(tmp_path: Path) -> None:
     assert spec.provenance["weights_sha256"] == result.program.spec.provenance["weights_sha256"]
     assert spec.receptive_field is None
     assert len(spec.content_sha256) == 64
+
+
+@pytest.mark.parametrize("rate", [-5, 0, float("nan"), float("inf")])
+def test_rate_that_is_none(tmp_path: Path, rate: float) -> None:
+    module = nn.GRU(FEATURES, 1, batch_first=True)
+    with pytest.raises(ExportError, match="hint: a rate is a positive number"):
+        export_model(module, frames(), tmp_path / "m.onnx", rate_hz=rate)
+    with pytest.raises(ExportError, match=f"come at {rate:g} Hz"):
+        plan_export(module, frames(), rate_hz=rate)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_are_of_features(tmp_path: Path) -> None:
+    """One for each feature of an output, of several any; an output of no feature axis has one."""
+    module = Lambda(lambda m, x: (x[:, :, :3], x.sum(-1), x))
+    with pytest.raises(ExportError, match="2 labels for the output's features, 3 of `output_0`, 1 of `output_1`, 8 of"):
+        export_model(module, frames(), tmp_path / "m.onnx", labels=["a", "b"])
+    assert list(tmp_path.iterdir()) == []
+    for labels in ("abc", "a", "abcdefgh"):
+        made = export_model(module, frames(), tmp_path / "m.onnx", labels=list(labels))
+        assert made.program.spec.labels == tuple(labels)
 
 
 def test_receptive_field_of_convolutions(tmp_path: Path) -> None:

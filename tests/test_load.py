@@ -105,6 +105,9 @@ def test_rate(tmp_path: Path, exported: Exporter) -> None:
     assert model.stream(rate_hz=100).spec.outputs[0].rate_hz == 100
     with pytest.raises(InputError, match="frames come at 50 Hz; the model takes 100 Hz"):
         model.stream(rate_hz=50)
+    for rate in (0, -3.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="hint: a rate is a positive number"):
+            edgernn.load(made.path).stream(rate_hz=rate)
 
 
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch, exported: Exporter) -> None:
@@ -159,6 +162,7 @@ def _contract(data: bytes) -> dict[str, object]:
         ({"more": 1}, "unknown field `spec.more`"),
         ({"inputs": []}, "no inputs"),
         ({"inputs": [{"name": "x"}]}, "misses a field"),
+        ({"inputs": [{"name": "x", "dtype": "float32", "shape": [1], "batch_axis": None, "rate_hz": -5}]}, "rate"),
         ({"frames_left": 5}, "`spec.frames_left`"),
         ({"name": None}, "`spec.name`"),
         (

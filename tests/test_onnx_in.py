@@ -337,6 +337,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
         (loose, {"context": 2}, ExportError, "needs to know them"),
         (lstm(), {"held": {"packed": "a"}}, ExportError, "`a` is no float32"),
         (lstm(), {"mode": "window:4"}, ExportError, "no mode"),
+        (lstm(), {"rate_hz": -5}, ExportError, "come at -5 Hz"),
+        (lstm(), {"labels": ["a", "b"]}, ExportError, "2 labels for the output's features"),
     ]
     for model, options, kind, text in cases:
         onnx.save(model, source)

@@ -35,6 +35,8 @@ NOTHING += (
     "spellings: pooling",
     "spellings: deviations",
     "spellings: complex values",
+    "Recurrent(ConvLSTM)",
+    "Recurrent, convolving over features",
 )
 ENGINE_FLOAT = "float within 1e-5"  # test_families.py: test_engine_equals_onnxruntime
 LEAST_DB = 28.0  # of every output of every family, random weights and normal input

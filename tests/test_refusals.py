@@ -55,6 +55,13 @@ def changed_part(m: nn.Module, x: Tensor) -> Tensor:
     return y
 
 
+def unknown(module: nn.Module, value: float, rows: int | None = None) -> nn.Module:
+    """A module with one value in the first rows of its first parameter, or in all of them."""
+    with torch.no_grad():
+        next(module.parameters())[:rows] = value
+    return module
+
+
 def attention(m: nn.Module, x: Tensor) -> Tensor:
     return torch.softmax(x @ x.transpose(1, 2), -1) @ x
 
@@ -84,6 +91,9 @@ REFUSED: list[tuple[str, Callable[[], nn.Module], list[str]]] = [
     ("mean without the padding", lambda: Lambda(
         lambda m, x: functional.avg_pool1d(x.transpose(1, 2), 3, 1, 1, count_include_pad=False)
     ), ["avg_pool1d", "count_include_pad=True"]),
+    ("transposed convolution over features", lambda: Lambda(
+        lambda m, x: m.up(x[:, -1:]), up=nn.ConvTranspose1d(1, 2, 4)
+    ), ["conv_transpose1d", "ConvTranspose2d with one row"]),
     ("an angle itself", lambda: Lambda(lambda m, x: torch.stft(
         x[:, :, 0], 8, 4, window=torch.ones(8), center=False, return_complex=True
     ).angle() + 1), ["add", "angle"]),
@@ -110,6 +120,33 @@ REFUSED: list[tuple[str, Callable[[], nn.Module], list[str]]] = [
         lambda: Lambda(lambda m, x: functional.linear(torch.ones(1, FEATURES), x[0])),
         ["linear", "does not know this use"],
     ),
+    ("elements by their values", lambda: Lambda(lambda m, x: x[x > 0]), ["`forward`, `index`", "torch.where"]),
+    ("a cast to double", lambda: Lambda(lambda m, x: x.double().mean(-1)), ["`to`", "float64", "module.float()"]),
+    ("half inside", lambda: Lambda(lambda m, x: m.fc(x.half()).float(), fc=nn.Linear(FEATURES, 4).half()),
+     ["`to`", "float16", "module.float()"]),
+    ("a module in double", lambda: nn.GRU(FEATURES, 4, batch_first=True).double(),
+     ["torch.export", "module.float()", "`weight_ih_l0` is torch.float64"]),
+    ("TorchScript", lambda: Lambda(lambda m, x: m.fc(x), fc=torch.jit.script(nn.Linear(FEATURES, 4))),
+     ["`fc`", "TorchScript", "nn.Module"]),
+    ("TorchScript itself", lambda: torch.jit.script(nn.Linear(FEATURES, 4)), ["TorchScript", "nn.Module"]),
+    ("NaN in a weight", lambda: unknown(nn.GRU(FEATURES, 4, batch_first=True), float("nan")),
+     ["gives NaN", "`weight_ih_l0` has NaN"]),
+    ("an infinite weight", lambda: unknown(nn.Linear(FEATURES, 4), float("inf")), ["`weight` has infinite elements"]),
+    ("NaN in one of the weights", lambda: unknown(nn.Linear(FEATURES, 4), float("nan"), 1),
+     ["gives NaN", "`weight` has NaN"]),
+    ("an infinity among the weights", lambda: unknown(nn.Linear(FEATURES, 4), float("inf"), 1),
+     ["`weight` has infinite elements"]),
+    ("NaN from forward", lambda: Lambda(lambda m, x: x * float("nan")), ["gives NaN", "look at what forward()"]),
+    ("divided by the length", lambda: Lambda(lambda m, x: x / x.shape[1]),
+     ["`forward`, `div`", "sequence's length", "24 and 26 frames", "constant"]),
+    ("the length added in place", lambda: Lambda(lambda m, x: (x * 2).add_(x.shape[1])),
+     ["`add_`", "sequence's length"]),
+    ("another operation in longer sequences", lambda: Lambda(lambda m, x: x.tanh() if x.shape[1] > 24 else x.exp()),
+     ["other operations at 24 frames than at 26", "every length"]),
+    ("more operations in longer sequences", lambda: Lambda(lambda m, x: x.tanh().exp() if x.shape[1] > 24 else x.exp()),
+     ["other operations at 24 frames than at 26"]),
+    ("another operation in short sequences", lambda: Lambda(lambda m, x: x.tanh() if x.shape[1] > 9 else x),
+     ["other operations at 2 frames than at 24", "every length"]),
     ("no output with frames", lambda: Lambda(lambda m, x: m.gru(x)[1], gru=nn.GRU(FEATURES, 4)), []),
     ("complex output", lambda: Lambda(lambda m, x: torch.stft(
         x[:, :, 0], 8, 4, window=torch.ones(8), center=False, return_complex=True
@@ -130,7 +167,10 @@ def test_refused(tmp_path: Path, make: Callable[[], nn.Module], texts: list[str]
 @pytest.mark.parametrize(
     ("example", "axis", "text"),
     [
-        (torch.zeros(1, 24, FEATURES, dtype=torch.float64), 1, "float32"),
+        (torch.zeros(1, 24, FEATURES, dtype=torch.float64), 1, "module.float"),
+        (torch.zeros(1, 24, FEATURES, dtype=torch.int16), 1, "give the example as int64, int32 or float32"),
+        (torch.zeros(1, 24, FEATURES, dtype=torch.bool), 1, "give the example as int64, int32 or float32"),
+        (torch.zeros(1, 24, 0), 1, "no elements"),
         (torch.zeros(1, 1, FEATURES), 1, "fewer than 2 frames"),
         (torch.zeros(1, 24, FEATURES), 5, "time axis 5"),
         ([torch.zeros(1, 24, FEATURES), "no tensor"], 1, "str"),
@@ -187,6 +227,14 @@ def test_modules_that_users_bring(case: refused.Refused) -> None:
     assert f"blocks: {first.place}: {first.cause}" in plan.report()
     for column, found in zip(support.REFUSAL_COLUMNS, (first.place, first.cause, first.hint), strict=True):
         support.check(case.name, column, found)
+
+
+def test_a_dry_run_sees_the_length() -> None:
+    """What depends on it fails no proof only: it blocks."""
+    module = Lambda(lambda m, x: m.gru(x)[0] / x.shape[1], gru=nn.GRU(FEATURES, 4, batch_first=True))
+    plan = plan_export(module, frames())
+    assert plan.spec is None
+    assert [(item.place, "sequence's length" in item.cause) for item in plan.blockers] == [("`forward`, `div`", True)]
 
 
 def test_all_that_blocks_is_found() -> None:

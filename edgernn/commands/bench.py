@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from edgernn.commands.host import of_host
+from edgernn.commands.rate import hertz
 from edgernn.commands.table import table
 from edgernn.errors import InputError
 from edgernn.runtime.bench import Report, bench, compare
@@ -28,7 +29,7 @@ def percent(value: str) -> float:
 @click.command("bench")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--against", multiple=True, type=click.Path(path_type=Path), help="A further file, measured in turns.")
-@click.option("--rate", type=float, metavar="HZ", help="Frames of the input per second.  [default: the file's]")
+@click.option("--rate", type=hertz, metavar="HZ", help="Frames of the input per second.  [default: the file's]")
 @click.option("--steps", type=click.IntRange(100), default=2000, show_default=True, help="Steps back-to-back.")
 @click.option("--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Of the paced run.")
 @click.option("--threads", default=1, show_default=True, help="Threads of a step.")

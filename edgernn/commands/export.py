@@ -15,6 +15,7 @@ from click.core import ParameterSource
 from torch import nn
 
 from edgernn.commands.quantize import DATA, package_text, quantize_options, text
+from edgernn.commands.rate import hertz
 from edgernn.export import PackageResult, convert_model, convert_package, export_model, export_onnx, plan_export
 from edgernn.export.checkpoint import fit_weights
 from edgernn.export.onnx_in import has_contract, read_model
@@ -41,7 +42,7 @@ STEP_OPTIONS = ("states", "held", "context")
 @click.option("--name", help="The model's name.  [default: the file's]")
 @click.option("--model-version", help="The model's version.  [default: 1]")
 @click.option("--labels", metavar="A,B,…|FILE", help="Names of the output's features, or a file with one a line.")
-@click.option("--rate", type=float, metavar="HZ", help="Frames of the input per second.")
+@click.option("--rate", type=hertz, metavar="HZ", help="Frames of the input per second.")
 @click.option("--train-length", type=click.IntRange(1), metavar="N", help="Frames of the sequences it was trained on.")
 @click.option(
     "--mode", default="stream", show_default=True, help="stream, window:N[/SLIDE] or offline (a whole window)."

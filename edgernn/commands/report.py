@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edgernn.commands.rate import hertz
 from edgernn.files import write_bytes
 from edgernn.runtime.report import examine, render
 
@@ -22,7 +23,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--quantization", type=FILE, help="What `edgernn quantize --json` printed of the first file.")
 @click.option("--bench", "boards", multiple=True, type=FILE, help="What `edgernn bench --json` printed, on boards too.")
 @click.option("--skip-bench", is_flag=True, help="Measure nothing here.")
-@click.option("--rate", type=float, metavar="HZ", help="Frames of the input per second.  [default: the file's]")
+@click.option("--rate", type=hertz, metavar="HZ", help="Frames of the input per second.  [default: the file's]")
 @click.option("--steps", type=click.IntRange(100), default=2000, show_default=True, help="Steps back-to-back.")
 @click.option("--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Of the paced run.")
 def command(

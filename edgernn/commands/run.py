@@ -15,6 +15,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from edgernn.commands.rate import hertz
 from edgernn.errors import InputError, StateError
 from edgernn.files import write_bytes
 from edgernn.runtime import Model, load, recording
@@ -27,7 +28,7 @@ Array = npt.NDArray[Any]
 @click.option("-i", "--input", "source", required=True, metavar="FILE|-", help="wav, npz or csv file, or - for stdin.")
 @click.option("--format", "kind", type=click.Choice(list(recording.RAW_FORMATS)), default="s16le", show_default=True,
               help="Samples on stdin.")  # fmt: skip
-@click.option("--rate", type=float, metavar="HZ", help="Rate of the frames that come; refused when it is another.")
+@click.option("--rate", type=hertz, metavar="HZ", help="Rate of the frames that come; refused when it is another.")
 @click.option("--chunk", type=click.IntRange(1), help="Frames to push at a time.  [default: the hop]")
 @click.option("--reset-every", type=click.IntRange(1), metavar="M", help="A fresh state fades in every M frames.")
 @click.option("--state-in", type=click.Path(path_type=Path), help="Go on from this saved state.")

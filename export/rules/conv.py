@@ -36,11 +36,12 @@ def conv1d(
 ) -> Timed:
     """x `[batch, channels, time]`; zero padding is that of the whole sequence, at its two ends only.
 
-    With the frames in the place of the batch, `[batch * time, channels, features]`, it is over each frame's features.
+    With the frames in the place of the batch, `[batch * time, channels, features]`, it is over each frame's features;
+    so it is without time, in a cell and of a newest frame.
     """
     if len(x.shape) != 3:
         raise UnsupportedError(NO_BATCH, hint=NO_BATCH_HINT)
-    if x.axis == 0:
+    if x.axis in (0, None):
         return _over_features(t, node, x, weight, bias, stride, padding, dilation, groups)
     if x.axis != 2:
         raise UnsupportedError(
@@ -82,9 +83,11 @@ def conv2d(
 ) -> Timed:
     """x `[batch, channels, time, features]`, or with both in the other order.
 
-    With the frames in the place of the batch, `[batch * time, channels, height, width]`, it is over each frame.
+    With the frames in the place of the batch, `[batch * time, channels, height, width]`, it is over each frame;
+    so it is without time, in a cell and of a newest frame.
     """
     weight, rows, columns = image_axes(x, weight)
+    like, x = x, images(t, node, x)
     strides, dilations = both(stride, rows), both(dilation, rows)
     spans = [(taps - 1) * spread + 1 for taps, spread in zip(weight.shape[2:], dilations, strict=True)]
     x = pad_frame(t, node, x, columns, *_ends(padding, columns - 2, spans[1]))
@@ -102,7 +105,7 @@ def conv2d(
         x = pad_frame(t, node, x, rows, before, after)
         count = (x.shape[2] - spans[0]) // strides[0] + 1
         value = t.add(ops.Conv2d, t.name(node), x.timing, window=x.value, count=count, over_time=False, **fields)
-        return t.result(node, value, x)
+        return of_images(t, node, value, like)
     trimmed = min(after, _trimmed_behind(t, node)) if strides[0] == 1 else 0
     window = t.window(x, spans[0], strides[0], Pad(before, after - trimmed), t.name(node))
     place = {"window": window.value, "count": window.count, "first": window.first}
@@ -123,6 +126,7 @@ def _over_features(
 ) -> Timed:
     """A convolution over the last axis of each frame: over two axes, the first of which has one element."""
     span = (weight.shape[2] - 1) * dilation[0] + 1
+    like, x = x, images(t, node, x)
     x = pad_frame(t, node, x, 2, *_ends(padding, 0, span))
     frames, channels, width = t.builder.shape(x.value)
     value = t.add(
@@ -138,8 +142,25 @@ def _over_features(
         groups=groups,
         over_time=False,
     )
-    shape = (frames, *frame_shape(t.shape(node), 0))
-    return t.result(node, t.add(ops.Reshape, t.name(node, "rows"), x.timing, x=value, shape=shape), x)
+    shape = (t.frames(x.timing), *frame_shape(t.shape(node), like.axis))
+    return t.result(node, t.add(ops.Reshape, t.name(node, "rows"), x.timing, x=value, shape=shape), like)
+
+
+def images(t: Translator, node: fx.Node, x: Timed) -> Timed:
+    """A value without time as if its frames, one at a time, were in the place of the batch; any other as it is."""
+    if x.axis is not None:
+        return x
+    frames, batch, *sizes = t.builder.shape(x.value)
+    value = t.add(ops.Reshape, t.name(node, "images"), x.timing, x=x.value, shape=(frames * batch, *sizes))
+    return replace(x, value=value, axis=0)
+
+
+def of_images(t: Translator, node: fx.Node, value: str, like: Timed) -> Timed:
+    """What was made of `images(like)`, again with the axes that PyTorch's result has."""
+    if like.axis is None:
+        shape = (t.frames(like.timing), *t.shape(node))
+        value = t.add(ops.Reshape, t.name(node, "rows"), like.timing, x=value, shape=shape)
+    return t.result(node, value, like)
 
 
 def pad_frame(t: Translator, node: fx.Node, x: Timed, axis: int, before: int, after: int) -> Timed:

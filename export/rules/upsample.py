@@ -16,7 +16,7 @@ from torch import Tensor, fx
 from edgernn import ops
 from edgernn.errors import UnsupportedError
 from edgernn.export.rules import rule
-from edgernn.export.rules.conv import NO_BATCH, NO_BATCH_HINT, both, image_axes, pad_frame
+from edgernn.export.rules.conv import NO_BATCH, NO_BATCH_HINT, both, image_axes, images, of_images, pad_frame
 from edgernn.export.symbols import Const, Pad, Timed
 from edgernn.program import Timing
 
@@ -63,7 +63,9 @@ def conv_transpose1d(
     if x.axis != 2:
         raise UnsupportedError(
             "convolves over an axis that is not time",
-            hint="ConvTranspose1d takes [batch, channels, time]: transpose(1, 2) first",
+            hint="ConvTranspose1d takes [batch, channels, time]: transpose(1, 2) first"
+            if x.axis == 1
+            else "over each frame's features use ConvTranspose2d with one row: x.unsqueeze(2)",
         )
     time = Phases.of(weight.shape[2], stride[0], padding[0], output_padding[0], dilation[0])
     window = t.window(x, time.taps, 1, Pad(time.before, time.after), t.name(node))
@@ -99,6 +101,7 @@ def conv_transpose2d(
 ) -> Timed:
     """x `[batch, channels, time, features]` or with both in the other order; `[batch * time, channels, …]` by frame."""
     weight, rows, columns = image_axes(x, weight)
+    like, x = x, images(t, node, x)
     sizes = [both(item, rows) for item in (stride, padding, output_padding, dilation)]
     high, wide = (Phases.of(kernel, *(size[i] for size in sizes)) for i, kernel in enumerate(weight.shape[2:]))
     x = pad_frame(t, node, x, columns, wide.before, wide.after)
@@ -113,13 +116,13 @@ def conv_transpose2d(
         x = pad_frame(t, node, x, rows, high.before, high.after)
         height = x.shape[rows] - high.taps + 1
         value = t.add(ops.Conv2d, name, x.timing, window=x.value, count=height, over_time=False, **fields)
-        frames = t.frames(x.timing)
+        frames = t.builder.shape(value)[0]
         split = (frames, groups, high.stride, wide.stride, each, height, width)
         full = (frames, groups * each, height * high.stride, width * wide.stride)
         value = _moved(t, node, value, split, (0, 1, 4, 5, 2, 6, 3), full, x.timing)
         for axis, phases in ((2, high), (3, wide)):
             value = _cut(t, node, value, axis, phases, x.timing)
-        return t.result(node, value, x)
+        return of_images(t, node, value, like)
     window = t.window(x, high.taps, 1, Pad(high.before, high.after), name)
     place = {"window": window.value, "count": window.count, "first": window.first}
     value = t.add(ops.Conv2d, name, window.timing, **place, **fields)
