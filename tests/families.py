@@ -317,6 +317,16 @@ FAMILIES = (
         ),
         ids,
     ),
+    Family(
+        "Embedding, causal convolution, GRU",
+        lambda: Lambda(
+            lambda m, x: m.gru(torch.relu(m.conv(functional.pad(m.table(x).mT, (2, 0))).mT))[0],
+            table=nn.Embedding(10, FEATURES),
+            conv=nn.Conv1d(FEATURES, HIDDEN, 3),
+            gru=nn.GRU(HIDDEN, HIDDEN, batch_first=True),
+        ),
+        ids,
+    ),
     Family("CRNN causal, dilated", lambda: CRNN(causal=True, dilation=2), frames),
     Family("CRNN causal, strided", lambda: CRNN(causal=True, strides=(2, 2)), frames, hop=4),
     Family("CRNN symmetric", lambda: CRNN(causal=False), frames, delay=3),

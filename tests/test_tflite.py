@@ -36,11 +36,13 @@ from conftest import Exporter, Images, TFLiteMaker, quantize
 from families import ALL, FEATURES, Lambda
 
 BACKENDS = ("litert", "litert-plain")
+GAINS = {"Embedding, causal convolution, GRU": 2}  # dB of int16x8, which has a table's rows as int8 too
 QUANTIZED = (
     "RNN relu",
     "GRU",
     "LSTM proj_size",
     "Embedding, LSTM, Linear",
+    "Embedding, causal convolution, GRU",
     "CRNN causal, strided",
     "CRNN symmetric",
     "residual GRUs, LayerNorm",
@@ -127,7 +129,7 @@ def test_integers(exported: Exporter, tflite: TFLiteMaker, name: str) -> None:
         int8, wide = (streamed(edgernn.load(tflite(name, form), backend), x) for form in ("int8", "int16x8"))
         for output, array in wanted.items():
             assert snr_db(exact[output], int8[output]) > 35
-            assert snr_db(array, wide[output]) > snr_db(array, int8[output]) + 3
+            assert snr_db(array, wide[output]) > snr_db(array, int8[output]) + GAINS.get(name, 3)
 
 
 @pytest.mark.xdist_group("tflite-runtime")
