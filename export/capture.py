@@ -22,6 +22,7 @@ from torch import fx, nn
 from torch.export.graph_signature import InputKind, OutputKind
 
 from edgernn.errors import ExportError, UnsupportedError
+from edgernn.export.decompose import decomposed
 from edgernn.export.faults import failed_module, first_line, most_repeated, refuse_packed
 from edgernn.export.nodes import op_name
 from edgernn.nn import Recurrent, scan_over_time
@@ -192,6 +193,7 @@ def quietly(call: Callable[[], Any]) -> Any:
         warnings.filterwarnings("ignore", message="The tensor attributes? self")
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\..*")
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\..*")
+        warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning)
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
         warnings.filterwarnings("ignore", message="Using padding='same' with even kernel lengths")
         warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
@@ -202,7 +204,8 @@ def _export(source: Source, length: int) -> torch.export.ExportedProgram:
     example = source.example_of(length)
     try:
         with torch.no_grad(), _scanning(source.module), _without_trace():
-            return quietly(lambda: torch.export.export(source.module, example, strict=False))  # type: ignore[no-any-return]
+            exported = partial(torch.export.export, source.module, example, strict=False)
+            return quietly(lambda: decomposed(exported()))  # type: ignore[no-any-return]
     except Exception as error:
         refuse_packed(source.module, error)
         raise ExportError(
@@ -292,6 +295,8 @@ def _stride_bound(graph: fx.Graph, length: int) -> int:
             bound *= _folding(_shape(node.args[0].meta["val"]), _shape(node.meta["val"]), length / bound)
         elif name == "slice":
             bound *= int(node.args[4]) if len(node.args) > 4 else 1
+        elif name == "unfold":
+            bound *= int(node.args[3])
     return bound
 
 

@@ -16,7 +16,7 @@ from edgernn.nn import LogMel, Recurrent, limited_attention, lookahead
 import networks
 import refused
 import spellings
-from cells import EMA, CellStep, DiagonalSSM, FastGRNN, LayerNormLSTM, MinGRU, PeepholeLSTM, ResetBeforeGRU
+from cells import EMA, CellStep, DiagonalSSM, FastGRNN, LayerNormLSTM, MinGRU, NormedLeak, PeepholeLSTM, ResetBeforeGRU
 
 FEATURES, HIDDEN, FRAMES = networks.FEATURES, networks.HIDDEN, 24
 
@@ -378,6 +378,7 @@ FAMILIES = (
     Family("step of GRUCell", lambda: CellStep(nn.GRUCell(FEATURES, HIDDEN)), frames),
     Family("step of LSTMCell", lambda: CellStep(nn.LSTMCell(FEATURES, HIDDEN)), frames),
     Family("step of FastGRNN", lambda: FastGRNN(FEATURES, HIDDEN), frames),
+    Family("Recurrent(cell with RMSNorm and lerp)", lambda: Recurrent(NormedLeak(FEATURES)), frames),
     Family("step of minGRU", lambda: MinGRU(FEATURES, HIDDEN), frames),
     Family(
         "diagonal state-space layer, Linear",
@@ -505,6 +506,12 @@ SPELLINGS = (
     Family("spellings: deviations", lambda: Lambda(spellings.deviations), frames),
     Family("spellings: attention", lambda: Lambda(spellings.attention), frames, delay=1),
     Family("spellings: pooling", lambda: Lambda(spellings.pooling), frames),
+    Family(
+        "spellings: decompositions",
+        lambda: Lambda(spellings.decompositions, norm=nn.RMSNorm(FEATURES), out=nn.Linear(FEATURES, FEATURES)),
+        frames,
+    ),
+    Family("spellings: frames before", lambda: Lambda(spellings.over_time), frames),
     Family("spellings: complex values", lambda: Lambda(spellings.complex_values), frames),
 )
 ALL = (*FAMILIES, *MODES, *SPELLINGS)
