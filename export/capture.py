@@ -21,7 +21,7 @@ import torch
 from torch import fx, nn
 from torch.export.graph_signature import InputKind, OutputKind
 
-from edgernn.errors import ExportError, UnsupportedError
+from edgernn.errors import EdgeRNNError, ExportError, UnsupportedError
 from edgernn.export.decompose import decomposed
 from edgernn.export.faults import failed_module, first_line, most_repeated, refuse_packed
 from edgernn.export.nodes import op_name
@@ -206,6 +206,8 @@ def _export(source: Source, length: int) -> torch.export.ExportedProgram:
         with torch.no_grad(), _scanning(source.module), _without_trace():
             exported = partial(torch.export.export, source.module, example, strict=False)
             return quietly(lambda: decomposed(exported()))  # type: ignore[no-any-return]
+    except EdgeRNNError:  # a module of ours says itself why it can't be exported
+        raise
     except Exception as error:
         refuse_packed(source.module, error)
         raise ExportError(

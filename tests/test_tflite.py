@@ -152,6 +152,20 @@ def test_convolutions(images: Images) -> None:
     assert versions == {1, 5, 6}  # float, int8 weights, groups
 
 
+@pytest.mark.xdist_group("GRU")
+def test_quantization_writes_it_too(exported: Exporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes of the way by .onnx; and tested: what is another output leaves no file."""
+    source, data = exported("GRU").path, [np.random.default_rng(1).standard_normal((200, FEATURES)).astype("f")]
+    quantize_model(source, data, tmp_path / "q.onnx")
+    quantize_model(source, data, tmp_path / "q.tflite")
+    convert_model(tmp_path / "q.onnx", tmp_path / "by.tflite")
+    assert (tmp_path / "q.tflite").read_bytes() == (tmp_path / "by.tflite").read_bytes()
+    monkeypatch.setattr("edgernn.export.likeness._OTHER_DB", 500.0)
+    with pytest.raises(ProofError, match="dB of its source's"):
+        quantize_model(source, data, tmp_path / "r.tflite")
+    assert not (tmp_path / "r.tflite").exists()
+
+
 class _Sums(torch.nn.Module):
     """Means, sums and extremes that meet before they are narrowed to int8 again."""
 
