@@ -41,7 +41,8 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
 def draft(path: Path) -> Iterator[Path]:
     """An empty file beside `path`, with its suffix, that takes its name when the block ends.
 
-    It is gone when the block raises. Raises `EdgeRNNError` when it can't be written.
+    It is gone when the block raises, and errors of ours about it name `path`. Raises `EdgeRNNError` when it can't be
+    written.
     """
     file = None
     try:
@@ -53,6 +54,11 @@ def draft(path: Path) -> Iterator[Path]:
         file.replace(path)
     except OSError as error:
         raise EdgeRNNError(f"cannot be written ({error.strerror})", place=str(path)) from error
+    except EdgeRNNError as error:
+        if file is None or str(file) not in error.place:
+            raise
+        place = error.place.replace(str(file), str(path))
+        raise type(error)(error.cause, place=place, hint=error.hint) from error
     finally:
         if file is not None:
             with suppress(FileNotFoundError):

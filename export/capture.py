@@ -21,7 +21,8 @@ import torch
 from torch import fx, nn
 from torch.export.graph_signature import InputKind, OutputKind
 
-from edgernn.errors import ExportError, UnsupportedError
+from edgernn.errors import EdgeRNNError, ExportError, UnsupportedError
+from edgernn.export.decompose import decomposed
 from edgernn.export.faults import failed_module, first_line, most_repeated, other_floats, refuse_packed, refuse_scripted
 from edgernn.export.nodes import op_name, place_of
 from edgernn.nn import Recurrent, scan_over_time
@@ -200,6 +201,7 @@ def quietly(call: Callable[[], Any]) -> Any:
         warnings.filterwarnings("ignore", message="The tensor attributes? self")
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\..*")
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\..*")
+        warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning)
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
         warnings.filterwarnings("ignore", message="Using padding='same' with even kernel lengths")
         warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
@@ -211,6 +213,10 @@ def _export(source: Source, length: int) -> torch.export.ExportedProgram:
     try:
         with torch.no_grad(), _scanning(source.module), _without_trace():
             program = quietly(lambda: torch.export.export(source.module, example, strict=False))
+            _refuse_shapes_by_value(program.graph)
+            return quietly(lambda: decomposed(program))  # type: ignore[no-any-return]
+    except EdgeRNNError:  # as from a module of ours, which says itself why it can't be exported
+        raise
     except Exception as error:
         refuse_packed(source.module, error)
         raise ExportError(
@@ -218,8 +224,6 @@ def _export(source: Source, length: int) -> torch.export.ExportedProgram:
             place=failed_module(source.module, error),
             hint=_export_hint(source.module, str(error)),
         ) from error
-    _refuse_shapes_by_value(program.graph)
-    return program  # type: ignore[no-any-return]
 
 
 def _refuse_shapes_by_value(graph: fx.Graph) -> None:
@@ -331,6 +335,8 @@ def _stride_bound(graph: fx.Graph, length: int) -> int:
             bound *= _folding(_shape(node.args[0].meta["val"]), _shape(node.meta["val"]), length / bound)
         elif name == "slice":
             bound *= int(node.args[4]) if len(node.args) > 4 else 1
+        elif name == "unfold":
+            bound *= int(node.args[3])
     return bound
 
 

@@ -103,13 +103,16 @@ _ENCODERS: dict[str, Encoder] = {".onnx": to_onnx, ".ernn": _ernn, ".tflite": _t
 SUFFIXES = tuple(_ENCODERS)
 
 
-def write_model(path: Path, data: bytes) -> tuple[str, ...]:
+def write_model(path: Path, data: bytes, program: Program | None = None) -> tuple[str, ...]:
     """Write a file and run the test vectors that are in it. Gives the instruction sets that they ran on.
 
-    Raises `ExportError` when the outputs are not the reference's; no file is left then.
+    A .tflite has none: it is run against `program`. Raises `ExportError` when the outputs are not the reference's,
+    `ProofError` when they are too far from the program's; no file is left then.
     """
     with draft(path) as file:
         file.write_bytes(data)
+        if path.suffix == ".tflite" and program is not None:
+            check_likeness(program, file, "")
         return check_vectors(file)
 
 

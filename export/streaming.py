@@ -41,6 +41,8 @@ WEIGHTS_HINT = "multiply frames by them and sum up over time; a stream gives no 
 FAULT = "this is a fault of edgernn's rule: report it with the module"
 # rules that take a layer's final state as it is; all others get it as the newest frame of its layers
 SEES_STATES = ("getitem", "select.int", "squeeze.dim", "unsqueeze.default", "view.default", "reshape.default")
+# which read of an operand no more than its shape
+SHAPED_LIKE = ("zeros_like.default", "ones_like.default", "full_like.default")
 ATTENTION = (Scores, TimeWeights)  # symbols that rules of their own take
 OTHER_FLOATS = (torch.float64, torch.float16, torch.bfloat16, torch.complex128)
 # operations whose numbers are no sizes
@@ -82,7 +84,7 @@ class Translator(TimeAccount):
 
     def run(self, graph: fx.Graph, root: torch.nn.Module) -> None:
         """Translate all nodes of `graph`, whose placeholders are in `env` already; `root` holds its attributes."""
-        read = _read_nodes(graph)
+        read = self._read_nodes(graph)
         for node in graph.nodes:
             if node.op == "call_function" and node in read:
                 self.env[node] = self._translate(node)
@@ -91,6 +93,20 @@ class Translator(TimeAccount):
             elif node.op == "get_attr":
                 held = operator.attrgetter(str(node.target))(root)
                 self.env[node] = Const(held, str(node.target)) if isinstance(held, torch.Tensor) else held
+
+    def _read_nodes(self, graph: fx.Graph) -> set[fx.Node]:
+        """The nodes that the results depend on, and those that change a value in place."""
+        read: set[fx.Node] = set()
+        for node in reversed(graph.nodes):
+            changes = node.op == "call_function" and out_of_place(op_name(node)) is not None
+            users = (user for user in node.users if not self._shape_alone(user))
+            if node.op == "output" or changes or any(user in read for user in users):
+                read.add(node)
+        return read
+
+    def _shape_alone(self, node: fx.Node) -> bool:
+        """Whether a node is filled with a constant in the shape of something, which has no frames."""
+        return op_name(node) in SHAPED_LIKE and not self._length_dependent(node)
 
     def resolve(self, argument: Any) -> Any:
         """An argument of a node with nodes replaced by their symbols."""
@@ -128,6 +144,8 @@ class Translator(TimeAccount):
         return f"{base}.{suffix}" if suffix else base
 
     def _translate(self, node: fx.Node) -> Any:
+        if self._shape_alone(node):
+            return self._filled(node)
         args, kwargs = self.resolve(node.args), self.resolve(dict(node.kwargs))
         if node in self.by_length.nodes:
             return LengthOnly(node, args, kwargs)
@@ -204,6 +222,13 @@ class Translator(TimeAccount):
             return kind(item, self.name(node)) if isinstance(item, torch.Tensor) else item
 
         return _map(value, const)
+
+    def _filled(self, node: fx.Node) -> Const:
+        """A constant in the shape of something that has no frames."""
+        value = node.meta["val"]
+        number = {"zeros_like.default": 0, "ones_like.default": 1}.get(op_name(node))
+        number = self.resolve(node.args[1]) if number is None else number
+        return Const(torch.full(self.shape(node), number, dtype=value.dtype), self.name(node))
 
     def _attends(self, node: fx.Node, args: Any) -> bool:
         """Whether frames attend to frames in an operation."""
@@ -376,16 +401,6 @@ def _faults_of(node: fx.Node) -> Iterator[None]:
 
 def _has(kinds: tuple[type, ...], item: Any) -> bool:
     return any(isinstance(leaf, kinds) for leaf in _flatten(item))
-
-
-def _read_nodes(graph: fx.Graph) -> set[fx.Node]:
-    """The nodes that the results depend on, and those that change a value in place."""
-    read: set[fx.Node] = set()
-    for node in reversed(graph.nodes):
-        changes = node.op == "call_function" and out_of_place(op_name(node)) is not None
-        if node.op == "output" or changes or any(user in read for user in node.users):
-            read.add(node)
-    return read
 
 
 def time_axis(first: Shape, second: Shape, node: fx.Node) -> int | None:

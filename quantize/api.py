@@ -51,7 +51,7 @@ def quantize_model(
     strict: bool = False,
     metric: Metric | None = None,
 ) -> QuantizeResult:
-    """Write the int8 form of an exported file, as `.onnx` or `.ernn`, with a report of what it costs.
+    """Write the int8 form of an exported file, as `.onnx`, `.ernn` or `.tflite`, with a report of what it costs.
 
     `calibration` is anything `read_sequences` takes; its sequences run through the float model with the state
     carried. `weight_type` is int8 or int4, `activation_type` int8, int16 or auto (int16 only for inputs of products
@@ -75,7 +75,7 @@ def quantize_model(
     made, report = quantized(program, sequences, options, exclude, strict=strict, metric=metric, place=str(model))
     data = encode(made, path)
     near = near_form(data, path, made, sequences)
-    write_model(path, data)
+    write_model(path, data, made)
     report = replace(report, near_db=near, file_before=model.stat().st_size, file_after=len(data))
     return QuantizeResult(path, made, report)
 

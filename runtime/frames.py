@@ -40,6 +40,8 @@ def check(port: InputSpec, given: npt.ArrayLike) -> Array:
         array = np.asarray(given)
     except ValueError as error:
         raise InputError(f"no array can be made of it ({error})", place=port.name) from None
+    if not array.size and not isinstance(given, np.ndarray):  # an empty list says nothing of its elements
+        array = array.astype(port.dtype)
     array = _convert(port, array)
     frame = port.frame
     if array.shape[1:] != frame or array.ndim != len(frame) + 1:

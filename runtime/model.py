@@ -21,6 +21,8 @@ from edgernn.spec import RATE_HINT, StreamSpec, is_rate
 
 Array = npt.NDArray[Any]
 
+_THREADS = 64  # that may be asked for anywhere; some back ends start them all at once, and thousands take minutes
+_STREAMS_HINT = "streams(64) is 64 of them"
 _SUMMARY = {"name": str, "op": str, "inputs": list, "shape": list, "params": int, "macs": int, "bytes": int}
 
 
@@ -44,9 +46,11 @@ def load(path: str | os.PathLike[str], backend: str = "auto", threads: int = 1, 
 def load_programs(path: str | os.PathLike[str], backend: str = "auto", threads: int = 1) -> dict[str, Model]:
     """All programs of a file by name, in its order; raises as `load`."""
     path = os.fspath(path)
-    if threads < 1:
+    most = max(_THREADS, os.cpu_count() or 1)
+    if not 1 <= threads <= most:
         raise InputError(
-            f"{threads} threads cannot run a step", hint="threads=1 is right for all but very large models"
+            f"{threads} threads cannot run a step, 1 to {most} can",
+            hint="threads=1 is right for all but very large models",
         )
     try:
         with open(path, "rb") as file:
@@ -144,9 +148,11 @@ class Model:
         return Stream(self.spec, make)
 
     def streams(self, n: int) -> Streams:
-        """`n` independent streams that step together. Raises `InputError` for less than one."""
+        """`n` independent streams that step together. Raises `InputError` for less than one, or no integer."""
+        if not isinstance(n, (int, np.integer)):
+            raise InputError(f"a number of streams is an integer; {type(n).__name__} came", hint=_STREAMS_HINT)
         if n < 1:
-            raise InputError(f"{n} streams cannot step", hint="streams(64) is 64 of them")
+            raise InputError(f"{n} streams cannot step", hint=_STREAMS_HINT)
         return Streams([self.stream() for _ in range(n)])
 
     def __call__(self, *frames: Frames, **named: npt.ArrayLike) -> Array | dict[str, Array]:

@@ -43,6 +43,8 @@ def unpack(
     data: bytes, model_sha256: str, counters: int, layouts: Sequence[Layout]
 ) -> tuple[tuple[int, ...], list[Array]]:
     """Counters and arrays of a snapshot. Raises `StateError` when it is damaged, or not of this model."""
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise StateError(f"a saved state is bytes; {type(data).__name__} came", hint="give what `save()` returned")
     if len(data) < _HEAD.size + 32 or data[:4] != MAGIC:
         raise StateError("these bytes are no saved state")
     _, version, model = _HEAD.unpack_from(data)

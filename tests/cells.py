@@ -22,6 +22,22 @@ class EMA(nn.Module):
         return x - mean, mean
 
 
+class NormedLeak(nn.Module):
+    """A leaky average of normalised frames, of operations that PyTorch takes apart (`rms_norm`, `lerp`)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.norm = nn.RMSNorm(size)
+
+    def initial_state(self, batch: int) -> tuple[Tensor, ...]:
+        return (torch.zeros(batch, self.size),)
+
+    def forward(self, x: Tensor, mean: Tensor) -> tuple[Tensor, ...]:
+        mean = torch.lerp(mean, self.norm(x), 0.2)
+        return x - mean, mean
+
+
 class LayerNormLSTM(nn.Module):
     """LSTM with layer normalisation (Ba et al. 2016)."""
 

@@ -25,6 +25,7 @@ from cells import (
     FastGRNN,
     LayerNormLSTM,
     MinGRU,
+    NormedLeak,
     PeepholeLSTM,
     ResetBeforeGRU,
 )
@@ -328,6 +329,16 @@ FAMILIES = (
         ),
         ids,
     ),
+    Family(
+        "Embedding, causal convolution, GRU",
+        lambda: Lambda(
+            lambda m, x: m.gru(torch.relu(m.conv(functional.pad(m.table(x).mT, (2, 0))).mT))[0],
+            table=nn.Embedding(10, FEATURES),
+            conv=nn.Conv1d(FEATURES, HIDDEN, 3),
+            gru=nn.GRU(HIDDEN, HIDDEN, batch_first=True),
+        ),
+        ids,
+    ),
     Family("CRNN causal, dilated", lambda: CRNN(causal=True, dilation=2), frames),
     Family("CRNN causal, strided", lambda: CRNN(causal=True, strides=(2, 2)), frames, hop=4),
     Family("CRNN symmetric", lambda: CRNN(causal=False), frames, delay=3),
@@ -391,6 +402,7 @@ FAMILIES = (
     Family("step of GRUCell", lambda: CellStep(nn.GRUCell(FEATURES, HIDDEN)), frames),
     Family("step of LSTMCell", lambda: CellStep(nn.LSTMCell(FEATURES, HIDDEN)), frames),
     Family("step of FastGRNN", lambda: FastGRNN(FEATURES, HIDDEN), frames),
+    Family("Recurrent(cell with RMSNorm and lerp)", lambda: Recurrent(NormedLeak(FEATURES)), frames),
     Family("step of minGRU", lambda: MinGRU(FEATURES, HIDDEN), frames),
     Family(
         "diagonal state-space layer, Linear",
@@ -519,6 +531,12 @@ SPELLINGS = (
     Family("spellings: deviations", lambda: Lambda(spellings.deviations), frames),
     Family("spellings: attention", lambda: Lambda(spellings.attention), frames, delay=1),
     Family("spellings: pooling", lambda: Lambda(spellings.pooling), frames),
+    Family(
+        "spellings: decompositions",
+        lambda: Lambda(spellings.decompositions, norm=nn.RMSNorm(FEATURES), out=nn.Linear(FEATURES, FEATURES)),
+        frames,
+    ),
+    Family("spellings: frames before", lambda: Lambda(spellings.over_time), frames),
     Family("spellings: complex values", lambda: Lambda(spellings.complex_values), frames),
 )
 ALL = (*FAMILIES, *MODES, *SPELLINGS)

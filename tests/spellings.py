@@ -33,6 +33,7 @@ def comparisons(m: nn.Module, x: Tensor) -> Tensor:
     some = (x >= 0.1) | (x > y) & (x <= 3.0) & (y <= x) | (x == 1.0) | (y < -1) | (x < y)
     other = torch.logical_or(x >= y, ~(x == y)) & torch.logical_and(x != y, torch.logical_not(x != 0.25)) | (x > 1)
     other = aten.bitwise_or.Tensor(aten.bitwise_and.Tensor(other, some), x > 2)
+    other = other | (x > 0.2) * (y > 0.3)
     chosen = torch.where(some, x, 0.5) + torch.where(other, 2.0, y) + x.masked_fill(other, -1.0)
     return (
         chosen
@@ -121,3 +122,30 @@ def complex_values(m: nn.Module, x: Tensor) -> Tensor:
     z = torch.view_as_complex(x.unflatten(-1, (4, 2)))
     y = z * z.conj() + aten.conj_physical(z) * (2 + 1j) - (-z) / (x[..., :4].abs() + 1) + z.resolve_conj() * 0.5
     return torch.view_as_real(y).flatten(-2) + torch.cat([y.real, y.imag], -1)
+
+
+def decompositions(m: nn.Module, x: Tensor) -> Tensor:
+    """What has no rule of its own, but whose parts have; x [batch, time, 8]."""
+    y = m.norm(x) + torch.einsum("btf,fo->bto", x, m.out.weight)  # type: ignore[operator, union-attr]
+    y = torch.lerp(y, x, 0.3) + torch.lerp(x, y, torch.sigmoid(x)) + functional.softshrink(x, 0.3)
+    y += functional.hardshrink(x) + torch.addcmul(x, x, y, value=0.5) + functional.threshold(x, 0.1, -0.2)
+    y.lerp_(x, 0.25)
+    half = y.narrow(-1, 0, 4).tile(1, 1, 2) + x.view_as(y).reshape_as(y) + x.new_zeros(x.shape) + x.new_ones(8)
+    outer = torch.einsum("btf,btg->btfg", x[..., :4], y[..., :2]).flatten(2)
+    numbers = [torch.logsumexp(x, -1), torch.logaddexp(x[..., 0], y[..., 0]), torch.linalg.norm(x, dim=-1)]
+    numbers += [torch.cosine_similarity(x, y, -1), torch.exp2(x[..., 1])]
+    first, second = torch.einsum("bft,of->bot", x.swapdims(1, 2), m.out.weight).mT.tensor_split(2, -1)  # type: ignore[union-attr]
+    limited = x.clamp(-m.out.bias.abs(), x.abs() / 2)  # type: ignore[union-attr, operator]
+    return torch.cat([half, outer, torch.stack(numbers, -1), first * second, limited], -1)
+
+
+def over_time(m: nn.Module, x: Tensor) -> Tensor:
+    """Frames beside those before them; x [batch, time, 8]."""
+    start = torch.zeros_like(x[:, :1])
+    before = torch.cat([start, x[:, :-1]], 1)
+    change = torch.diff(x, dim=1, prepend=start)
+    context = functional.pad(x, (0, 0, 2, 0)).unfold(1, 3, 1)  # [batch, time, 8, 3]
+    pairs = x.unfold(-1, 4, 2).flatten(2)
+    places = torch.stack([x.argmax(-1), x.unflatten(-1, (2, 4)).argmin(2)[..., 1]], -1)
+    ramp = x * torch.linspace(0, 1, 8) + torch.ones_like(x[0, 0]) + torch.full_like(x[:, 0:1], 0.5)
+    return torch.cat([before, change, context.flatten(2), pairs, places.float(), ramp], -1)

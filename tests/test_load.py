@@ -17,6 +17,7 @@ import edgernn.runtime
 from edgernn import content
 from edgernn.errors import EdgeRNNError, InputError, MissingExtraError, ModelFileError, SpecError
 from edgernn.export import read_program
+from edgernn.files import draft
 from edgernn.spec import SPEC_KEY, StreamSpec
 
 from conftest import Exporter
@@ -45,6 +46,21 @@ def test_missing_and_unknown(tmp_path: Path, exported: Exporter) -> None:
         edgernn.load(tmp_path / "m.weird")
     with pytest.raises(ModelFileError, match="no back end is called `cuda`"):
         edgernn.load(exported("GRU").path, backend="cuda")
+
+
+def test_so_many_threads(exported: Exporter) -> None:
+    """None at all, and more than there are cores anywhere, which a back end would all start."""
+    for threads in (0, 100_000):
+        with pytest.raises(InputError, match=f"{threads} threads cannot run a step"):
+            edgernn.load(exported("GRU").path, threads=threads)
+
+
+def test_a_draft_that_is_refused_goes_by_the_name_it_was_to_get(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    with pytest.raises(ModelFileError) as caught, draft(path) as file:
+        raise ModelFileError("is refused", place=str(file), hint="try again")
+    assert str(caught.value) == f"{path}: is refused\n\nhint: try again"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_not_ours(tmp_path: Path, data: bytes) -> None:

@@ -240,6 +240,13 @@ def test_golden_words(g2p: G2P, form: str) -> None:
         assert g2p.spoken(package.generate(memory)) == phonemes
 
 
+def test_an_empty_word(g2p: G2P) -> None:
+    """An empty list is of no element type that could be wrong."""
+    for nothing in ([], np.zeros(0, np.int64)):
+        with pytest.raises(InputError, match="too short"):
+            edgernn.load_package(g2p.ernn).encode(nothing)
+
+
 def test_int8_words(g2p: G2P, integer: QuantizedPackage) -> None:
     """Nearly all words come out as in float, in a quarter of the bytes; the engine gives the reference's tokens."""
     floats, package = (edgernn.load_package(g2p.folder.with_name(name)) for name in ("g2p.ernn", "int8.ernn"))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import edgernn
 from edgernn.errors import QuantizeError
+from edgernn.export import export_model
 from edgernn.quantize import qat
 
 from families import BY_NAME
@@ -128,11 +129,14 @@ def qat_codes(path: Path) -> dict[str, np.ndarray]:
     return {name: array for name, array in read_program(path).parameters.items() if array.dtype == np.int8}
 
 
-def test_what_cannot_be_trained_says_so() -> None:
-    """Gradients through a cell of many operations, and no calibration at all."""
+def test_what_cannot_be_trained_says_so(tmp_path: Path) -> None:
+    """Gradients through a cell of many operations, an export of what is integers, and no calibration at all."""
     module, _ = BY_NAME["Recurrent(LayerNormLSTM)"].build()
     model = qat.prepare(module, [torch.randn(2, 200, 8)])
     with pytest.raises(QuantizeError, match="a cell made of several operations"):
         model(torch.randn(1, 50, 8))
+    with pytest.raises(QuantizeError, match=r"module\.save\(path\)"):
+        export_model(model, torch.randn(1, 50, 8), tmp_path / "q.onnx")
+    assert not list(tmp_path.iterdir())
     with pytest.raises(QuantizeError, match="no calibration data"):
         qat.prepare(Tagger(), [])

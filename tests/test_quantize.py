@@ -387,6 +387,10 @@ def test_bad_files(exported: Exporter, tmp_path: Path) -> None:
         edgernn.load(tmp_path / "cut.onnx", "reference")
     with pytest.raises(ExportError, match="is no format"):
         quantize_model(path, data, tmp_path / "q.bin")
+    for suffix in (".ernn", ".tflite"):
+        convert_model(path, out.with_suffix(suffix))
+        with pytest.raises(ModelFileError, match=rf"is a \{suffix} file[^$]*take the \.onnx"):
+            quantize_model(out.with_suffix(suffix), data, tmp_path / "again.onnx")
     with pytest.raises(QuantizeError, match="written over"):
         quantize_model(path, data, path)
     for source in ("missing.npz", "missing:items", "missing", str(tmp_path)):

@@ -109,7 +109,12 @@ REFUSED: list[tuple[str, Callable[[], nn.Module], list[str]]] = [
         lambda m, x: m.gru(x.transpose(1, 2).reshape(1, FEATURES, -1)[:, :, :4])[0], gru=nn.GRU(4, 4, batch_first=True)
     ), ["at a fixed place"]),
     ("first frame", lambda: Lambda(lambda m, x: x[:, 0]), ["frame 0", "newest"]),
-    ("frames joined in time", lambda: Lambda(lambda m, x: torch.cat([x, x], 1)), ["joins values along time"]),
+    ("frames joined in time", lambda: Lambda(lambda m, x: torch.cat([x, x], 1)),
+     ["joins values along time", "F.pad(x, (0, 0, 1, -1))"]),
+    ("a learned first frame", lambda: Lambda(
+        lambda m, x: torch.cat([m.start.weight.unsqueeze(0), x[:, :-1]], 1), start=nn.Linear(FEATURES, 1)
+    ), ["cat", "several values"]),
+    ("place of an extreme in time", lambda: Lambda(lambda m, x: x.argmax(1)), ["argmax", "dim=-1"]),
     ("replicate padding", lambda: Lambda(lambda m, x: functional.pad(x.transpose(1, 2), (3, 0), "replicate")),
      ["replicate", "zeros"]),
     ("a table with a row per frame", lambda: Lambda(lambda m, x: x + torch.randn(1, 24, FEATURES)), []),

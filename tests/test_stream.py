@@ -259,6 +259,7 @@ def test_saved_states_that_do_not_fit(load: Loader) -> None:
     with pytest.raises(StateError, match="another model"):
         other.restore(saved)
     for broken, text in (
+        (None, "bytes; NoneType came"),
         (b"", "no saved state"),
         (b"XXXX" + saved[4:], "no saved state"),
         (saved[:4] + b"\x09" + saved[5:], "version 9"),
@@ -266,7 +267,7 @@ def test_saved_states_that_do_not_fit(load: Loader) -> None:
         (saved[:60] + bytes([saved[60] ^ 1]) + saved[61:], "checksum"),
     ):
         with pytest.raises(StateError, match=text):
-            stream.restore(broken)
+            stream.restore(broken)  # type: ignore[arg-type]
     np.testing.assert_array_equal(stream.push(np.ones((9, 8), np.float32)), before)
 
 

@@ -125,6 +125,8 @@ def test_refusals_change_nothing(files: dict[str, Path]) -> None:
     assert saved == [stream.save() for stream in streams]
     with pytest.raises(InputError, match="0 streams"):
         model.streams(0)
+    with pytest.raises(InputError, match="an integer; str came"):
+        model.streams("a")  # type: ignore[arg-type]
 
 
 def test_a_sequence_of_streams(files: dict[str, Path]) -> None:

@@ -45,7 +45,9 @@ def quantize_options(function: Command) -> Command:
 @click.command("quantize")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--calibration", required=True, metavar="DATA", help=DATA)
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The file to write: .onnx, .ernn.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The file to write: .onnx, .ernn, .tflite."
+)
 @quantize_options
 @click.option("--metric", metavar="PKG.MODULE:FN", help="`fn(outputs, targets) -> float`, for both models.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")

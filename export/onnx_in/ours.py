@@ -32,6 +32,12 @@ def read_program(path: str | Path) -> Program:
         data = Path(path).read_bytes()
     except OSError as error:
         raise ModelFileError(f"cannot be read ({error.strerror})", place=str(path)) from None
+    if Path(path).suffix in (".ernn", ".tflite"):
+        raise ModelFileError(
+            f"is a {Path(path).suffix} file, which is for devices",
+            place=str(path),
+            hint="take the .onnx that it was written from: quantize and export read that alone",
+        )
     return parse_program(data, str(path))
 
 

@@ -94,6 +94,8 @@ def _binary_rule(kind: str) -> Callable[..., Timed]:
             return complex_binary(t, node, kind, a, b)
         if kind in ("and", "or"):
             return binary(t, node, kind, *(_truth(t, node, item) for item in (a, b)))
+        if kind == "mul" and node.meta["val"].dtype == torch.bool:
+            return binary(t, node, "and", a, b)
         return binary(t, node, kind, *promote(t, node, a, b))
 
     return apply
@@ -241,6 +243,17 @@ def clamp(t: Translator, node: fx.Node, x: Timed, low: Number | None = None, hig
         return binary(t, node, kind, x, bound)
     value = t.add(ops.Clip, t.name(node), x.timing, x=x.value, low=float(low), high=float(high))
     return t.result(node, value, x)
+
+
+@rule("clamp.Tensor")
+def clamp_between(
+    t: Translator, node: fx.Node, x: Timed, low: Timed | Const | None = None, high: Timed | Const | None = None
+) -> Timed:
+    """x limited by other values."""
+    for kind, bound in (("max", low), ("min", high)):
+        if bound is not None:
+            x = binary(t, node, kind, *promote(t, node, x, bound))
+    return x
 
 
 @rule("clamp_min.default")

@@ -132,11 +132,13 @@ def rsqrt(t: Translator, node: fx.Node, x: Timed) -> Timed:
     return f.done(f.unary("reciprocal", f.unary("sqrt", f.x.value)))
 
 
-@rule("log2.default", "log10.default", "log1p.default", "expm1.default")
+@rule("log2.default", "log10.default", "log1p.default", "exp2.default", "expm1.default")
 def other_logarithms(t: Translator, node: fx.Node, x: Timed) -> Timed:
-    """Logarithms to base 2 and 10, log(1 + x) and exp(x) - 1."""
+    """Logarithms to base 2 and 10, log(1 + x), 2 to the power of x, and exp(x) - 1."""
     f = _Terms(t, node, x)
     name = str(node.target).split(".")[1]
+    if name == "exp2":
+        return f.done(f.unary("exp", f.binary("mul", f.x.value, 0.6931471805599453)))
     if name == "expm1":
         return f.done(f.binary("sub", f.unary("exp", f.x.value), 1.0))
     if name == "log1p":

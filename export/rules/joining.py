@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from edgernn import ops
 from edgernn.errors import UnsupportedError
 from edgernn.export.rules import rule
 from edgernn.export.rules.operands import with_frames
-from edgernn.export.symbols import Const, Timed
+from edgernn.export.symbols import Const, Pad, Timed
 
 if TYPE_CHECKING:
     from edgernn.export.streaming import Translator
@@ -20,16 +21,30 @@ if TYPE_CHECKING:
 @rule("cat.default")
 def cat(t: Translator, node: fx.Node, parts: list[Timed | Const], dim: int = 0) -> Timed:
     """Parts side by side along a feature axis."""
-    timed = t.align([part for part in parts if isinstance(part, Timed)])
+    moving = [part for part in parts if isinstance(part, Timed)]
+    if moving[0].dim(dim) == 0:
+        return _around(t, moving, parts)
+    timed = t.align(moving)
     like = replace(timed[0], timing=t.meet(timed))
     axis = like.dim(dim)
-    if axis == 0:
-        raise UnsupportedError(
-            "joins values along time", hint="pad with F.pad(x, (left, right)) over time, or join along features"
-        )
     rest = iter(timed)
     names = tuple(with_frames(t, node, next(rest) if isinstance(part, Timed) else part, like) for part in parts)
     return t.result(node, t.add(ops.Concat, t.name(node), like.timing, parts=names, axis=axis), like)
+
+
+def _around(t: Translator, moving: Sequence[Timed], parts: Sequence[Timed | Const]) -> Timed:
+    """Frames of one constant before and behind a sequence: padding."""
+    hint = "pad: `F.pad(x, (0, 0, 1, -1))` puts a zero frame in front of `[batch, time, features]` and drops the last"
+    axis, x = moving[0].axis, moving[0]
+    if len(moving) > 1 or axis is None:
+        raise UnsupportedError("joins values along time", hint=hint)
+    place = next(index for index, part in enumerate(parts) if part is x)
+    sides = [[part.tensor for part in side if isinstance(part, Const)] for side in (parts[:place], parts[place + 1 :])]
+    numbers = {float(number) for side in sides for part in side for number in part.reshape(-1).tolist()}
+    if len(numbers) > 1:
+        raise UnsupportedError("joins frames of several values to a sequence", hint=hint)
+    before, after = (sum(part.shape[axis] for part in side) for side in sides)
+    return t.pad(x, Pad(before, after, "constant", numbers.pop() if numbers else 0.0))
 
 
 @rule("stack.default")

@@ -46,6 +46,25 @@ def extreme_of_axis(t: Translator, node: fx.Node, x: Timed, dim: int, keepdim: b
     return _reduced(t, node, x, _named(node), dim, t.shape(node)[0]), None
 
 
+@rule("argmax.default", "argmin.default")
+def place_of_extreme(t: Translator, node: fx.Node, x: Timed, dim: int | None = None, keepdim: bool = False) -> Timed:
+    """Where the largest or smallest element of an axis lies: the first of several."""
+    x, kind = t.settle(x), _named(node)[3:]
+    if dim is None or x.dim(dim) == 0:
+        raise UnsupportedError("looks for the place of an extreme in time", hint="take it over features: `dim=-1`")
+    axis, fields = x.dim(dim), {"axes": (x.dim(dim),), "keepdims": True}
+    size = t.builder.shape(x.value)[axis]
+    most = t.add(ops.Reduce, t.name(node, kind), x.timing, x=x.value, kind=kind, **fields)
+    found = t.add(ops.Binary, t.name(node, "found"), x.timing, a=x.value, b=most, kind="equal")
+    places = np.arange(size, dtype=np.float32).reshape(-1, *[1] * (len(t.builder.shape(x.value)) - axis - 1))
+    column = t.builder.parameter(t.name(node, "places"), places)
+    beyond = t.number(float(size - 1), "float32")
+    place = t.add(ops.Where, t.name(node, "place"), x.timing, condition=found, a=column, b=beyond)
+    first = t.add(ops.Reduce, t.name(node, "first"), x.timing, x=place, kind="min", **fields)
+    value = t.add(ops.Cast, t.name(node), x.timing, x=first, dtype="int64")
+    return shaped(t, node, x, value, t.shape(node), newest=x.axis is None)
+
+
 @rule("std.correction", "var.correction", "std.dim", "var.dim")
 def deviation(
     t: Translator,

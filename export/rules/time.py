@@ -106,6 +106,25 @@ def filled(t: Translator, node: fx.Node, *arguments: Any, **_: Any) -> Timed:
     return t.symbol(made, shape, axis, timing, newest=like is not None and like.axis is None, free=like is None)
 
 
+@rule("unfold.default")
+def unfold(t: Translator, node: fx.Node, x: Timed, dim: int, size: int, step: int) -> Timed:
+    """Pieces of `size` elements, one at every `step`, with their elements on a new last axis."""
+    if x.dim(dim) == 0:
+        window = t.window(x, size, step, Pad(0, 0), t.name(node))
+        axis, value, first, count, timing = 0, window.value, window.first, window.count, window.timing
+    else:
+        x = t.settle(x)
+        axis, value, first, count, timing = x.dim(dim), x.value, 0, t.shape(node)[dim % len(x.shape)], x.timing
+    parts = []
+    for start in range(first, first + size):
+        end = start + (count - 1) * step + 1
+        part = t.add(ops.Slice, t.name(node, "part"), timing, x=value, axis=axis, start=start, end=end, stride=step)
+        full = (*t.builder.shape(part), 1)
+        parts.append(t.add(ops.Reshape, t.name(node, "column"), timing, x=part, shape=full))
+    joined = t.add(ops.Concat, t.name(node), timing, parts=tuple(parts), axis=len(full) - 1)
+    return t.symbol(joined, t.shape(node), x.axis, timing, newest=x.axis is None, free=x.free)
+
+
 @rule("flip.default")
 def flip(t: Translator, node: fx.Node, x: Timed, dims: list[int]) -> Timed:
     """Reversal: over features by index; over time it needs the end first."""

@@ -79,13 +79,20 @@ class Builder:
         """
         wanted = self.shape(name) if shape is None else tuple(shape)
         if name not in self._forms:
-            self._forms[name] = [self.graph.constant(self.parameter(name))]
+            self._forms[name] = [self._constant_of(name)]
         forms = self._forms[name]
         for form in forms:
             if form.shape == wanted or (wanted == () and form.shape == (1,)):
                 return form
         forms.append(self.reshape(forms[0], wanted))
         return forms[-1]
+
+    def _constant_of(self, name: str) -> Tensor:
+        """A parameter among the step's values, such as a table's rows: its integers have their unit and width."""
+        array = self.parameter(name)
+        if self.precision == "int16x8" and array.dtype == np.int8:
+            return self.graph.constant(array.astype(np.int16) * 256, 1 / 256)
+        return self.graph.constant(array, 1.0 if array.dtype in (np.int8, np.int16) else None)
 
     def either(self, name: str) -> Tensor:
         """The tensor of a value in whatever shape it has."""

@@ -101,7 +101,13 @@ class QATModule(nn.Module):
         write_model(path, encode(self.program(), path))
 
     def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
-        """From reset, whole sequences."""
+        """From reset, whole sequences. Raises `QuantizeError` under `torch.export`."""
+        if torch.compiler.is_exporting():
+            raise QuantizeError(
+                "computes with the integers of its file already, which torch.export can't see",
+                place=type(self).__name__,
+                hint="write that file: `module.save(path)`, .onnx or .ernn",
+            )
         spec = self._program.spec
         length = x.shape[1]
         behind = steps_of(spec, length) * spec.hop - length
