@@ -172,6 +172,8 @@ def capture(source: Source, bound: int | None = None) -> Captured:
     short = _export(source, first)
     second = first + 2 * (bound or _stride_bound(short.graph, first))
     long = _export(source, second)
+    _pair(short.graph, long.graph, first, second)  # a loop over time is refused as it was written
+    short, long = _apart(source, short, first), _apart(source, long, second)
     twins = _pair(short.graph, long.graph, first, second)
     given = [item.arg.name for item in short.graph_signature.input_specs if item.kind is InputKind.USER_INPUT]
     return Captured(
@@ -210,11 +212,21 @@ def quietly(call: Callable[[], Any]) -> Any:
 
 def _export(source: Source, length: int) -> torch.export.ExportedProgram:
     example = source.example_of(length)
+    program = _tried(source, length, lambda: torch.export.export(source.module, example, strict=False))
+    _refuse_shapes_by_value(program.graph)
+    return program
+
+
+def _apart(source: Source, program: torch.export.ExportedProgram, length: int) -> torch.export.ExportedProgram:
+    return _tried(source, length, lambda: decomposed(program))
+
+
+def _tried(
+    source: Source, length: int, call: Callable[[], torch.export.ExportedProgram]
+) -> torch.export.ExportedProgram:
     try:
         with torch.no_grad(), _scanning(source.module), _without_trace():
-            program = quietly(lambda: torch.export.export(source.module, example, strict=False))
-            _refuse_shapes_by_value(program.graph)
-            return quietly(lambda: decomposed(program))  # type: ignore[no-any-return]
+            return quietly(call)  # type: ignore[no-any-return]
     except EdgeRNNError:  # as from a module of ours, which says itself why it can't be exported
         raise
     except Exception as error:
@@ -312,7 +324,8 @@ def _odd_shapes(source: Source, graph: fx.Graph) -> dict[str, Any]:
             quietly(lambda: source.module(*source.example_of(source.length + 1)))
     except RuntimeError:  # its branches fit at whole hops only
         return {}
-    other = _export(source, source.length + 1).graph
+    length = source.length + 1
+    other = _apart(source, _export(source, length), length).graph
     if len(other.nodes) != len(graph.nodes):
         return {}
     return {node.name: _shape(twin.meta.get("val")) for node, twin in zip(graph.nodes, other.nodes, strict=True)}

@@ -402,7 +402,11 @@ FAMILIES = (
     Family("step of GRUCell", lambda: CellStep(nn.GRUCell(FEATURES, HIDDEN)), frames),
     Family("step of LSTMCell", lambda: CellStep(nn.LSTMCell(FEATURES, HIDDEN)), frames),
     Family("step of FastGRNN", lambda: FastGRNN(FEATURES, HIDDEN), frames),
-    Family("Recurrent(cell with RMSNorm and lerp)", lambda: Recurrent(NormedLeak(FEATURES)), frames),
+    Family(
+        "Recurrent(cell with RMSNorm and lerp), Linear",
+        lambda: Lambda(lambda m, x: m.out(m.cell(x)), cell=Recurrent(NormedLeak(FEATURES)), out=nn.Linear(FEATURES, 5)),
+        frames,
+    ),
     Family("step of minGRU", lambda: MinGRU(FEATURES, HIDDEN), frames),
     Family(
         "diagonal state-space layer, Linear",

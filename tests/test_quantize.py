@@ -28,7 +28,7 @@ from families import BY_NAME
 PARAMS = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in BY_NAME]
 # without one integer operation
 NOTHING = ("GRU, learned initial state", "element-wise mix", "Recurrent(EMA)")
-NOTHING += tuple(f"spellings: {kind}" for kind in ("arithmetic", "functions", "comparisons", "shapes"))
+NOTHING += tuple(f"spellings: {kind}" for kind in ("arithmetic", "functions", "comparisons", "shapes", "frames before"))
 NOTHING += (
     "spellings: constants",
     "spellings: attention",
