@@ -76,12 +76,12 @@ def against_the_clock(path: Path, mhz: int) -> str:
     assert said.least_us is not None
     assert said.most_us is not None
     program = build_runner(board) / "ernn_bench"
-    report = run_json([str(program), str(path), "--steps", "20000", "--seconds", "0.2"], board)
+    report = run_json([str(program), str(path), "--steps", "20000", "--seconds", "0.2", "--isa", said.isa], board)
     real = report["rows"][0]["p50_us"]
     middle = (said.least_us * said.most_us) ** 0.5
     where = "inside" if said.least_us <= real <= said.most_us else "OUTSIDE"
     return (
-        f"x86-64, {report['machine']['cpu']} at {mhz} MHz: {said.instructions:,} instructions a step; "
+        f"x86-64, {report['machine']['cpu']} at {mhz} MHz: {said.instructions:,} instructions a step on {said.isa}; "
         f"{said.range}; measured {real:.3g} µs (p50 back-to-back), which is {where} the range, "
         f"{said.instructions / (real * mhz):.2f} instructions a cycle, {real / middle:.2f} times the range's middle "
         f"(geometric)."
