@@ -4,8 +4,6 @@
 #include "portable.h"
 #include "walk.h"
 
-INLINE fours either(masks first, fours a, fours b) { return (fours)(((masks)a & first) | ((masks)b & ~first)); }
-
 INLINE float float_pair(float a, float b, uint32_t kind) {
   a = flush(a), b = flush(b);
   switch (kind) {
@@ -25,6 +23,12 @@ INLINE int float_compare(float a, float b, uint32_t kind) {
        : kind == BINARY_LESS ? a < b : a <= b;
 }
 
+/* The larger or the smaller one; NaN of the first wins, and of two zeros the second. */
+INLINE fours extreme(fours a, fours b, int most) {
+  const masks first = (a != a) | (most ? a > b : a < b);
+  return (fours)(((masks)a & first) | ((masks)b & ~first));
+}
+
 /* Elements of a row whose operands lie together, or are one number: as many as go by four. */
 static uint32_t float_fours(float *y, const float *a, const float *b, const rows_walk *w, uint32_t kind) {
   uint32_t i = 0;
@@ -42,8 +46,7 @@ static uint32_t float_fours(float *y, const float *a, const float *b, const rows
     EACH(BINARY_SUB, flush4(p - q))
     EACH(BINARY_MUL, flush4(p * q))
     EACH(BINARY_DIV, flush4(p / q))
-    EACH(BINARY_MAX, either((p != p) | (p > q), p, q))
-    EACH(BINARY_MIN, either((p != p) | (p < q), p, q))
+  case BINARY_MIN: EACH(BINARY_MAX, extreme(p, q, kind == BINARY_MAX))
   default: break;
   }
 #undef EACH
@@ -57,9 +60,10 @@ static void float_row(float *y, const float *a, const float *b, const rows_walk 
     for (uint32_t i = first; i < w->count; i++) y[i] = float_pair(a[i * (uint64_t)w->a_step], b[i * (uint64_t)w->b_step], k); \
     break;
   switch (kind) {
-    EACH(BINARY_ADD) EACH(BINARY_DIV) EACH(BINARY_MAX) EACH(BINARY_MIN) EACH(BINARY_MUL) EACH(BINARY_POW)
-    EACH(BINARY_SUB)
-  default: break;
+    EACH(BINARY_ADD) EACH(BINARY_MUL) EACH(BINARY_SUB)
+  default:
+    for (uint32_t i = first; i < w->count; i++)
+      y[i] = float_pair(a[i * (uint64_t)w->a_step], b[i * (uint64_t)w->b_step], kind);
   }
 #undef EACH
 }

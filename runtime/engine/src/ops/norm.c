@@ -1,4 +1,5 @@
 /* Float sums over an axis, and what is scaled by them. */
+#define PLAIN_C
 #include "edgernn.h"
 #include "fours.h"
 #include "portable.h"

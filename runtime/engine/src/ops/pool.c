@@ -1,4 +1,5 @@
 /* Maxima, sums and means over windows of rows. */
+#define PLAIN_C
 #include "portable.h"
 #include "walk.h"
 
