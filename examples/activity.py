@@ -3,9 +3,10 @@
     python -m examples.activity    # train, export, quantize; share of frames that are right
     python -m examples.activity --data pamap2_s102_hand_acc.npz
 
-Data: 15 minutes of the hand sensor of PAMAP2's subject 102 (Reiss and Stricker 2012, UCI; as kept by
-emlearn/emlearn-micropython), 3 axes at 100 Hz, four activities, one after the other. Of each stretch of one activity
-the first 70 % train and the rest tests, as one stream. Without it a stated generator, `generated_motion`.
+Data: 15 minutes of the hand sensor of PAMAP2's subject 102 (Reiss and Stricker 2012, UCI), four activities, one after
+the other: of each stretch of one activity the first 70 % train and the rest tests, as one stream. And 32 recordings of
+10 s of exercises, from the wrist: every fourth of each exercise tests. Both have 3 axes at 100 Hz and are as kept by
+emlearn/emlearn-micropython (MIT). Without them a stated generator, `generated_motion`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from torch.nn import functional
 from examples.measure import find_data, measure, parser, say
 
 RATE, HOP = 100, 10  # samples per second, and per result
-SCALE = 10.0  # m/s^2
+SCALE, GRAVITY = 10.0, 9.81  # m/s^2
 TRAIN = 0.7  # of each stretch
 WIDTH = 48
 STEPS, BATCH, SECONDS = 400, 32, 6
@@ -68,24 +69,54 @@ def factory() -> tuple[nn.Module, Tensor]:
 
 @dataclass(frozen=True)
 class Motion:
-    """Acceleration `[samples, 3]`, and the activity of each frame of HOP samples."""
+    """Acceleration `[samples, 3]` in m/s^2, and the activity of each frame of HOP samples."""
 
     x: Array
     activity: Array
 
+    @classmethod
+    def of(cls, x: Array, activity: int) -> Motion:
+        """Whole frames of one activity."""
+        frames = len(x) // HOP
+        return cls(x[: frames * HOP].astype(np.float32), np.full(frames, activity, np.int64))
 
-def load_motion(path: Path | None) -> tuple[str, tuple[str, ...], list[Motion]]:
-    """A name, the activities, and the stretches of one activity each."""
-    found = find_data("imu/pamap2_s102_hand_acc.npz", path)
-    if found is None:
-        return "generated", ("rest", "walk", "run", "stairs"), generated_motion()
-    data = np.load(found)
+
+@dataclass(frozen=True)
+class Recordings:
+    """A name, the activities, stretches of one activity each to train on, and a stream to test on."""
+
+    name: str
+    activities: tuple[str, ...]
+    training: list[Motion]
+    test: Motion
+
+
+def load_motion(path: Path | None) -> list[Recordings]:
+    """The sets that are there, or the one at `path`."""
+    if path is not None:
+        return [read_recordings(find_data("", path) or path)]
+    found = (find_data(f"imu/{name}.npz") for name in ("pamap2_s102_hand_acc", "wrist_exercises"))
+    sets = [read_recordings(item) for item in found if item is not None]
+    if sets:
+        return sets
+    return [Recordings("generated", ("rest", "walk", "run", "stairs"), *split(generated_motion()))]
+
+
+def read_recordings(path: Path) -> Recordings:
+    """One long stream with an activity for each sample, or recordings of one activity each."""
+    data = np.load(path)
+    if "offsets" in data:
+        activities = tuple(sorted(set(map(str, data["y"]))))
+        pieces = [data["x"][start:end] * GRAVITY for start, end in pairwise(data["offsets"])]
+        each = [Motion.of(x, activities.index(str(y))) for x, y in zip(pieces, data["y"], strict=True)]
+        alike = [[item for item in each if item.activity[0] == index] for index in range(len(activities))]
+        training = [item for items in alike for index, item in enumerate(items) if index % 4]
+        return Recordings(
+            "wrist exercises", activities, training, joined([item for items in alike for item in items[::4]])
+        )
     edges = [0, *(np.flatnonzero(np.diff(data["y"])) + 1), len(data["y"])]
-    stretches = []
-    for start, end in pairwise(edges):
-        x = data["x"][start : start + (end - start) // HOP * HOP]
-        stretches.append(Motion(x, np.full(len(x) // HOP, data["y"][start], np.int64)))
-    return "PAMAP2, subject 102", tuple(map(str, data["activity_names"])), stretches
+    stretches = [Motion.of(data["x"][start:end], int(data["y"][start])) for start, end in pairwise(edges)]
+    return Recordings("PAMAP2, subject 102", tuple(map(str, data["activity_names"])), *split(stretches))
 
 
 def generated_motion(seconds: int = 60) -> list[Motion]:
@@ -94,8 +125,8 @@ def generated_motion(seconds: int = 60) -> list[Motion]:
     for activity, (rate, size) in enumerate(((0.0, 0.0), (1.8, 3.0), (2.8, 8.0), (1.5, 5.0))):
         at = np.arange(seconds * RATE)[:, None] / RATE
         swing = size * np.sin(2 * np.pi * (rate * at + np.array([0, 0.25, 0.5])))
-        x = np.array([0, 0, 9.8]) + swing + 0.5 * random.standard_normal((len(at), 3))
-        stretches.append(Motion(x.astype(np.float32), np.full(len(x) // HOP, activity, np.int64)))
+        x = np.array([0, 0, GRAVITY]) + swing + 0.5 * random.standard_normal((len(at), 3))
+        stretches.append(Motion.of(x, activity))
     return stretches
 
 
@@ -106,8 +137,12 @@ def split(stretches: Sequence[Motion]) -> tuple[list[Motion], Motion]:
         cut = int(TRAIN * len(item.activity))
         first.append(Motion(item.x[: cut * HOP], item.activity[:cut]))
         rest.append(Motion(item.x[cut * HOP :], item.activity[cut:]))
-    whole = Motion(np.concatenate([item.x for item in rest]), np.concatenate([item.activity for item in rest]))
-    return first, whole
+    return first, joined(rest)
+
+
+def joined(stretches: Sequence[Motion]) -> Motion:
+    """One behind the other, as one stream."""
+    return Motion(np.concatenate([item.x for item in stretches]), np.concatenate([item.activity for item in stretches]))
 
 
 def rotated(x: Array, random: np.random.Generator) -> Array:
@@ -165,13 +200,15 @@ def decided(path: Path, test: Motion) -> Array:
     return np.concatenate(scores).argmax(-1)
 
 
-def make_files(model: nn.Module, stretches: Sequence[Motion], names: Sequence[str], out: Path) -> tuple[Path, Path]:
+def make_files(
+    model: nn.Module, stretches: Sequence[Motion], names: Sequence[str], out: Path, name: str = "activity"
+) -> tuple[Path, Path]:
     """The proved float file and the int8 one, calibrated on some seconds of each stretch."""
     from edgernn.export import export_model
     from edgernn.quantize import quantize_model
 
     out.mkdir(parents=True, exist_ok=True)
-    path, example = out / "activity.onnx", torch.from_numpy(stretches[0].x[None, : 3 * RATE])
+    path, example = out / f"{name}.onnx", torch.from_numpy(stretches[0].x[None, : 3 * RATE])
     length = 2 * SECONDS * RATE
     print(export_model(model, example, path, labels=names, rate_hz=RATE, train_length=length).report())
     pieces = [item.x[: CALIBRATION // len(stretches)] for item in stretches]
@@ -181,10 +218,15 @@ def make_files(model: nn.Module, stretches: Sequence[Motion], names: Sequence[st
 def main() -> None:
     """Train, export, quantize, stream, measure."""
     given = parser(__doc__, STEPS).parse_args()
-    name, activities, stretches = load_motion(given.data)
-    training, test = split(stretches)
-    model = train(training, len(activities), given.steps)
-    files = make_files(model, training, activities, given.out)
+    for index, recordings in enumerate(load_motion(given.data)):
+        run(recordings, "activity-exercises" if index else "activity", given.steps, given.out)
+
+
+def run(recordings: Recordings, name: str, steps: int, out: Path) -> None:
+    """One set: its files and its row."""
+    activities, test = recordings.activities, recordings.test
+    model = train(recordings.training, len(activities), steps)
+    files = make_files(model, recordings.training, activities, out, name)
 
     def score(paths: Sequence[Path]) -> float:
         return float(100 * (decided(paths[0], test) == test.activity).mean())
@@ -192,9 +234,9 @@ def main() -> None:
     int8 = decided(files[1], test)
     each = [f"{activity} {(int8 == i)[test.activity == i].mean():.1%}" for i, activity in enumerate(activities)]
     measure(
-        "activity",
+        name,
         application="activity",
-        data=name,
+        data=recordings.name,
         network=f"2 × Conv1d, GRU {WIDTH}",
         parameters=sum(item.numel() for item in model.parameters()),
         metric="frames right %",
@@ -203,7 +245,7 @@ def main() -> None:
         int8_files=[files[1]],
         rate_hz=RATE,
         notes=[f"int8 of each: {', '.join(each)}; {len(test.activity):,} frames."],
-        out=given.out,
+        out=out,
     )
 
 

@@ -14,7 +14,7 @@ import torch
 
 import edgernn
 from edgernn.quantize import quantize_model
-from examples import forecast, heartbeats, measure, text_generation, translation
+from examples import activity, forecast, heartbeats, measure, text_generation, translation
 
 GOLDEN = Path(__file__).parent / "golden" / "applications"
 
@@ -43,6 +43,20 @@ SMALL: dict[str, dict[str, Any]] = {
 def no_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As where no real recordings are."""
     monkeypatch.setattr(measure, "FOLDERS", (str(tmp_path / "none"),))
+
+
+def test_recordings_of_one_activity_each(tmp_path: Path) -> None:
+    """Every fourth of an activity is kept back, in m/s^2 and whole frames."""
+    lengths = [215] * 9 + [330] * 5
+    x = np.concatenate([np.full((length, 3), index, np.float32) for index, length in enumerate(lengths)])
+    np.savez(tmp_path / "r.npz", x=x, offsets=np.cumsum([0, *lengths]), y=["jump"] * 9 + ["bend"] * 5)
+    (found,) = activity.load_motion(tmp_path / "r.npz")
+    assert found.activities == ("bend", "jump")
+    assert [int(item.x[0, 0] / 9.81) for item in found.training] == [10, 11, 12, 1, 2, 3, 5, 6, 7]
+    kept = [(9, 33, 0), (13, 33, 0), (0, 21, 1), (4, 21, 1), (8, 21, 1)]
+    np.testing.assert_array_equal(found.test.activity, np.concatenate([[i] * frames for _, frames, i in kept]))
+    values = np.concatenate([[9.81 * value] * 10 * frames for value, frames, _ in kept])
+    np.testing.assert_allclose(found.test.x[:, 1], values, rtol=1e-6)
 
 
 @pytest.mark.usefixtures("no_data")
