@@ -26,17 +26,25 @@ void ernn_take(ernn_node *node) {
   }
 }
 
+static uint64_t walked(const uint32_t *at, const uint32_t *steps, uint32_t rank) {
+  uint64_t place = 0;
+  for (uint32_t i = 0; i < rank; i++) place += (uint64_t)at[i] * steps[i];
+  return place;
+}
+
+/* What is left of a row of the last axis, or one element: a mask of frames chooses whole rows. */
 void ernn_where(ernn_node *node) {
   const spread_attr *a = (const void *)node->attr;
-  uint32_t each = dtype_size(*node->out_dtype[0]), at[MAX_RANK] = {0};
-  const uint8_t *condition = node->in[0], *yes = node->in[1], *no = node->in[2];
+  const uint32_t each = dtype_size(*node->out_dtype[0]), last = a->rank ? a->rank - 1 : 0;
+  uint32_t at[MAX_RANK] = {0};
   uint8_t *to = node->out[0];
-  for (uint64_t k = 0; k < node->count; k++, to += each) {
-    uint64_t c = 0, y = 0, n = 0;
-    for (uint32_t i = 0; i < a->rank; i++)
-      c += (uint64_t)at[i] * a->a[i], y += (uint64_t)at[i] * a->b[i], n += (uint64_t)at[i] * a->c[i];
-    ernn_move(to, condition[c] ? yes + y * each : no + n * each, each);
-    for (uint32_t i = a->rank; i-- > 0 && ++at[i] == a->dims[i];) at[i] = 0;
+  for (const uint8_t *end = to + node->count * each; to < end;) {
+    const int first = ((const uint8_t *)node->in[0])[walked(at, a->a, a->rank)] != 0;
+    const uint32_t *steps = first ? a->b : a->c;
+    const uint32_t run = a->a[last] == 0 && steps[last] == 1 ? a->dims[last] - at[last] : 1;
+    ernn_move(to, (const uint8_t *)node->in[first ? 1 : 2] + walked(at, steps, a->rank) * each, (uint64_t)run * each);
+    to += (uint64_t)run * each, at[last] += run;
+    for (uint32_t i = last; i && at[i] == a->dims[i]; at[--i]++) at[i] = 0;
   }
 }
 
