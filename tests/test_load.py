@@ -90,6 +90,14 @@ def test_altered(tmp_path: Path, data: bytes) -> None:
         read_program(path)
 
 
+def test_metadata_that_is_no_text(exported: Exporter, tmp_path: Path) -> None:
+    data = bytearray(exported("GRU").path.read_bytes())
+    data[data.index(b'"content_sha256"') + 3] = 0xB8
+    (tmp_path / "m.onnx").write_bytes(data)
+    with pytest.raises(ModelFileError, match="is damaged: its metadata is no text"):
+        edgernn.load(tmp_path / "m.onnx")
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1), byte=st.integers(1, 255), cut=st.booleans())
 def test_damaged_anywhere(tmp_path: Path, file: Path, place: float, byte: int, cut: bool) -> None:

@@ -45,7 +45,10 @@ class OnnxEngine:
 
     def __init__(self, session: Any, place: str) -> None:
         self._session = session
-        props = session.get_modelmeta().custom_metadata_map
+        try:
+            props = session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError:
+            raise ModelFileError("is damaged: its metadata is no text", place=place) from None
         if SPEC_KEY not in props:
             raise ModelFileError(
                 "is an ONNX file without a streaming contract", place=place, hint="export the model with edgernn"
