@@ -83,9 +83,10 @@ class Motion:
 
 @dataclass(frozen=True)
 class Recordings:
-    """A name, the activities, stretches of one activity each to train on, and a stream to test on."""
+    """The set's name and its row's, the activities, stretches of one each to train on, and a stream to test on."""
 
     name: str
+    row: str
     activities: tuple[str, ...]
     training: list[Motion]
     test: Motion
@@ -93,13 +94,11 @@ class Recordings:
 
 def load_motion(path: Path | None) -> list[Recordings]:
     """The sets that are there, or the one at `path`."""
-    if path is not None:
-        return [read_recordings(find_data("", path) or path)]
-    found = (find_data(f"imu/{name}.npz") for name in ("pamap2_s102_hand_acc", "wrist_exercises"))
+    names = ["pamap2_s102_hand_acc"] if path else ["pamap2_s102_hand_acc", "wrist_exercises"]
+    found = (find_data(f"imu/{name}.npz", path) for name in names)
     sets = [read_recordings(item) for item in found if item is not None]
-    if sets:
-        return sets
-    return [Recordings("generated", ("rest", "walk", "run", "stairs"), *split(generated_motion()))]
+    generated = ("rest", "walk", "run", "stairs")
+    return sets or [Recordings("generated", "activity", generated, *split(generated_motion()))]
 
 
 def read_recordings(path: Path) -> Recordings:
@@ -111,12 +110,11 @@ def read_recordings(path: Path) -> Recordings:
         each = [Motion.of(x, activities.index(str(y))) for x, y in zip(pieces, data["y"], strict=True)]
         alike = [[item for item in each if item.activity[0] == index] for index in range(len(activities))]
         training = [item for items in alike for index, item in enumerate(items) if index % 4]
-        return Recordings(
-            "wrist exercises", activities, training, joined([item for items in alike for item in items[::4]])
-        )
+        test = joined([item for items in alike for item in items[::4]])
+        return Recordings("wrist exercises", "activity-exercises", activities, training, test)
     edges = [0, *(np.flatnonzero(np.diff(data["y"])) + 1), len(data["y"])]
     stretches = [Motion.of(data["x"][start:end], int(data["y"][start])) for start, end in pairwise(edges)]
-    return Recordings("PAMAP2, subject 102", tuple(map(str, data["activity_names"])), *split(stretches))
+    return Recordings("PAMAP2, subject 102", "activity", tuple(map(str, data["activity_names"])), *split(stretches))
 
 
 def generated_motion(seconds: int = 60) -> list[Motion]:
@@ -218,15 +216,15 @@ def make_files(
 def main() -> None:
     """Train, export, quantize, stream, measure."""
     given = parser(__doc__, STEPS).parse_args()
-    for index, recordings in enumerate(load_motion(given.data)):
-        run(recordings, "activity-exercises" if index else "activity", given.steps, given.out)
+    for recordings in load_motion(given.data):
+        run(recordings, given.steps, given.out)
 
 
-def run(recordings: Recordings, name: str, steps: int, out: Path) -> None:
+def run(recordings: Recordings, steps: int, out: Path) -> None:
     """One set: its files and its row."""
     activities, test = recordings.activities, recordings.test
     model = train(recordings.training, len(activities), steps)
-    files = make_files(model, recordings.training, activities, out, name)
+    files = make_files(model, recordings.training, activities, out, recordings.row)
 
     def score(paths: Sequence[Path]) -> float:
         return float(100 * (decided(paths[0], test) == test.activity).mean())
@@ -234,7 +232,7 @@ def run(recordings: Recordings, name: str, steps: int, out: Path) -> None:
     int8 = decided(files[1], test)
     each = [f"{activity} {(int8 == i)[test.activity == i].mean():.1%}" for i, activity in enumerate(activities)]
     measure(
-        name,
+        recordings.row,
         application="activity",
         data=recordings.name,
         network=f"2 × Conv1d, GRU {WIDTH}",

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import fx, nn
@@ -27,6 +27,7 @@ from edgernn.export.faults import failed_module, first_line, most_repeated, othe
 from edgernn.export.nodes import op_name, place_of
 from edgernn.nn import Recurrent, scan_over_time
 
+T = TypeVar("T")
 Shape = tuple[int, ...]
 LOOP_HINT = "wrap the cell as `edgernn.nn.Recurrent(cell)`, or use nn.RNN, nn.GRU or nn.LSTM"
 BRANCH_HINT = "do the same at every length: a stream doesn't know how long it will be"
@@ -197,7 +198,7 @@ def _constants(program: torch.export.ExportedProgram) -> dict[str, torch.Tensor]
     return {name: tensor.detach() for name, tensor in found if isinstance(tensor, torch.Tensor)}
 
 
-def quietly(call: Callable[[], Any]) -> Any:
+def quietly(call: Callable[[], T]) -> T:
     """Run `call` without the warnings that torch gives for its own internals while it exports."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The tensor attributes? self")
@@ -226,7 +227,7 @@ def _tried(
 ) -> torch.export.ExportedProgram:
     try:
         with torch.no_grad(), _scanning(source.module), _without_trace():
-            return quietly(call)  # type: ignore[no-any-return]
+            return quietly(call)
     except EdgeRNNError:  # as from a module of ours, which says itself why it can't be exported
         raise
     except Exception as error:

@@ -75,7 +75,7 @@ _END_SMALL = "#if defined(__clang__)\n#pragma clang attribute pop\n#endif\n"
 _INCLUDE = re.compile(r'^#include (?:"([^"]+)"|<([^>]+)>)')
 _GUARD = re.compile(r"#ifndef (ERNN_\w+_H)\n#define \1\n(.*)\n#endif\s*$", re.S)
 _MACRO = re.compile(r"^#define (\w+)(?:\(([^)]*)\))?((?:[^\n]*\\\n)*[^\n]*)", re.M)
-_STORAGE = r"(?:static inline|static|INLINE|IN_FOURS|APART|FUNCTION|ONE_COPY|GATE|STEP)\b"
+_STORAGE = r"(?:static inline|static|INLINE|APART|FUNCTION|ONE_COPY|GATE|STEP)\b"
 _FUNCTION = re.compile(rf"^ *{_STORAGE}[^;={{}}()]*?\b(\w+(?:##\w+)?)\(", re.M)
 _VARIABLE = re.compile(r"^static [^;={}()]*?\b(\w+)(?:\[[^\]]*\])* *(?:__attribute__\(\(.*?\)\) *)?=", re.M)
 _TYPE = re.compile(r"^typedef [^{};]*?\b(\w+)(?:\[\w*\])*(?: __attribute__\(\(.*\)\))?;|^\} (\w+);", re.M)

@@ -152,13 +152,12 @@ def _compile(platform: Platform, include: Path, folder: Path) -> None:
         engine = Path(room) / "engine"
         build_library(platform.build, engine)
         library = engine / "libernn.a"
-        command += [*sorted((PACKAGE / "extension").glob("*.c")), library, "-o", Path(room) / platform.extension]
+        command += [*sorted((PACKAGE / "extension").glob("*.c")), library, "-o", folder / platform.extension]
         if "windows" in platform.target:
             command.append(_import_library(Path(room), place))
         else:
             command += ["-undefined", "dynamic_lookup"] if "macos" in platform.target else ["-fPIC"]
         run_tool(command, place)
-        (Path(room) / platform.extension).rename(folder / platform.extension)  # what else a linker writes stays behind
 
 
 def _import_library(folder: Path, place: str) -> Path:

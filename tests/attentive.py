@@ -62,7 +62,7 @@ def learned(m: nn.Module, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     behind = distance(q, 2)
     full = torch.full((q.shape[2], q.shape[2]), float("-inf"))
     scores = 4 * torch.tanh(torch.matmul(q, k.mT) * 0.3)
-    scores = scores + m.bias[:, behind.clamp(0, 6)] + full.triu(2) + full.tril(-7)  # type: ignore[index]
+    scores = scores + m.bias[:, behind.clamp(0, 6)] + full.triu(2) + full.tril(-7)
     return torch.matmul(functional.softmax(scores, dim=-1), v)
 
 

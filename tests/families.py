@@ -204,7 +204,7 @@ def audio() -> Tensor:
 
 
 def _gated(m: nn.Module, x: Tensor) -> Tensor:
-    a, b = m.proj(x).chunk(2, -1)  # type: ignore[operator]
+    a, b = m.proj(x).chunk(2, -1)
     return a * torch.sigmoid(b)
 
 
@@ -221,17 +221,17 @@ def _running(m: nn.Module, x: Tensor) -> Tensor:
 
 
 def _two_rates(m: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    coarse = m.conv(x.transpose(1, 2)).transpose(1, 2)  # type: ignore[operator]
+    coarse = m.conv(x.transpose(1, 2)).transpose(1, 2)
     return {"fine": torch.tanh(x), "coarse": coarse}
 
 
 def _delayed_sum(m: nn.Module, x: Tensor) -> Tensor:
     x = x.transpose(1, 2)
-    return (m.wide(x) + m.narrow(x) + x[:, :4]).transpose(1, 2)  # type: ignore[operator]
+    return (m.wide(x) + m.narrow(x) + x[:, :4]).transpose(1, 2)
 
 
 def _stacked(m: nn.Module, x: Tensor) -> Tensor:
-    return m.gru(x.reshape(1, x.shape[1] // 3, 3 * x.shape[2]))[0]  # type: ignore[operator, no-any-return]
+    return m.gru(x.reshape(1, x.shape[1] // 3, 3 * x.shape[2]))[0]
 
 
 class TwoInputs(nn.Module):
@@ -254,7 +254,7 @@ def rnn(kind: type[nn.RNNBase], *sizes: int, newest: str = "", **options: object
     """A recurrent module, with its state returned or only its newest output."""
 
     def make() -> nn.Module:
-        inner = kind(*(sizes or (FEATURES, HIDDEN)), batch_first=True, **options)  # type: ignore[arg-type]
+        inner = kind(*(sizes or (FEATURES, HIDDEN)), batch_first=True, **options)
         if newest == "output":
             return Lambda(lambda m, x: m.out(m.rnn(x)[0][:, -1]), rnn=inner, out=nn.Linear(HIDDEN, 4))
         if newest == "state":

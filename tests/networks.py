@@ -241,7 +241,7 @@ class FrequencyLSTM(nn.Module):
     def __init__(self, kind: type[nn.RNNBase] = nn.LSTM, *, final: bool = False, **options: object) -> None:
         super().__init__()
         self.final = final
-        self.over_frequency = kind(2, 5, batch_first=True, **options)  # type: ignore[arg-type]
+        self.over_frequency = kind(2, 5, batch_first=True, **options)
         wide = 10 if options.get("bidirectional") else 5
         self.over_time = nn.GRU(wide * (1 if final else FEATURES // 2), HIDDEN, batch_first=True)
 

@@ -15,7 +15,7 @@ def arithmetic(m: nn.Module, x: Tensor) -> Tensor:
     y = y + aten.rsub.Scalar(x, 1.0) + aten.rsub.Tensor(x, y) + aten.pow.Scalar(2.0, x)
     y = y + aten.pow.Tensor_Tensor(x.abs() + 1, x) - (-x) * aten.square(x)
     y = torch.maximum(y, x) + torch.minimum(y, aten.clamp_min(x, -0.5)) + aten.clamp_max(x, 0.5)
-    return y + functional.hardtanh(x) + functional.relu6(x) + m.slope(x.transpose(1, 2)).transpose(1, 2)  # type: ignore[operator]
+    return y + functional.hardtanh(x) + functional.relu6(x) + m.slope(x.transpose(1, 2)).transpose(1, 2)
 
 
 def functions(m: nn.Module, x: Tensor) -> Tensor:
@@ -71,9 +71,9 @@ def constants(m: nn.Module, x: Tensor) -> Tensor:
 
 def products(m: nn.Module, x: Tensor) -> Tensor:
     """Matrix products in every form; x [batch, time, 8]."""
-    matrix = m.out.weight  # type: ignore[union-attr]
-    y = aten.mm(x[0], matrix) + aten.addmm(m.out.bias, x[0], matrix)  # type: ignore[union-attr]
-    y = y + aten.mv(x[0], matrix[0]).unsqueeze(-1) + (matrix @ x.transpose(1, 2)).transpose(1, 2)[0]  # type: ignore[index]
+    matrix = m.out.weight
+    y = aten.mm(x[0], matrix) + aten.addmm(m.out.bias, x[0], matrix)
+    y = y + aten.mv(x[0], matrix[0]).unsqueeze(-1) + (matrix @ x.transpose(1, 2)).transpose(1, 2)[0]
     scores = aten.bmm(x.reshape(-1, 2, 4), x.reshape(-1, 4, 2))  # of each frame
     return y.unsqueeze(0) + aten._unsafe_view(scores, [1, x.shape[1], 4]).repeat_interleave(2, -1)
 
@@ -126,7 +126,7 @@ def complex_values(m: nn.Module, x: Tensor) -> Tensor:
 
 def decompositions(m: nn.Module, x: Tensor) -> Tensor:
     """What has no rule of its own, but whose parts have; x [batch, time, 8]."""
-    y = m.norm(x) + torch.einsum("btf,fo->bto", x, m.out.weight)  # type: ignore[operator, union-attr]
+    y = m.norm(x) + torch.einsum("btf,fo->bto", x, m.out.weight)
     y = torch.lerp(y, x, 0.3) + torch.lerp(x, y, torch.sigmoid(x)) + functional.softshrink(x, 0.3)
     y += functional.hardshrink(x) + torch.addcmul(x, x, y, value=0.5) + functional.threshold(x, 0.1, -0.2)
     y.lerp_(x, 0.25)
@@ -134,8 +134,8 @@ def decompositions(m: nn.Module, x: Tensor) -> Tensor:
     outer = torch.einsum("btf,btg->btfg", x[..., :4], y[..., :2]).flatten(2)
     numbers = [torch.logsumexp(x, -1), torch.logaddexp(x[..., 0], y[..., 0]), torch.linalg.norm(x, dim=-1)]
     numbers += [torch.cosine_similarity(x, y, -1), torch.exp2(x[..., 1])]
-    first, second = torch.einsum("bft,of->bot", x.swapdims(1, 2), m.out.weight).mT.tensor_split(2, -1)  # type: ignore[union-attr]
-    limited = x.clamp(-m.out.bias.abs(), x.abs() / 2)  # type: ignore[union-attr, operator]
+    first, second = torch.einsum("bft,of->bot", x.swapdims(1, 2), m.out.weight).mT.tensor_split(2, -1)
+    limited = x.clamp(-m.out.bias.abs(), x.abs() / 2)
     return torch.cat([half, outer, torch.stack(numbers, -1), first * second, limited], -1)
 
 

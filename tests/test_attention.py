@@ -92,7 +92,7 @@ def test_rotary_positions_far_from_the_start(attend: Any, tmp_path: Path) -> Non
 
     def attention(m: nn.Module, x: Tensor) -> Tensor:
         heads = x.unflatten(-1, (1, FEATURES)).transpose(1, 2)
-        return attend(m, 3 * heads, heads, heads)[:, 0]  # type: ignore[no-any-return]
+        return attend(m, 3 * heads, heads, heads)[:, 0]
 
     export_model(Lambda(attention), frames(), tmp_path / "m.ernn")
     x = np.random.default_rng(1).standard_normal((FAR + 20, FEATURES)).astype(np.float32)
@@ -132,7 +132,7 @@ def test_limited_attention() -> None:
         torch.testing.assert_close(module(x), whole)
     with limited_attention(module, {"": (3, 0)}):
         limited = module(x)
-        limited.sum().backward()  # type: ignore[no-untyped-call]
+        limited.sum().backward()
     assert module.project.weight.grad is not None
     assert not torch.allclose(limited, whole)
     torch.testing.assert_close(limited[:, :3], whole[:, :3])

@@ -136,8 +136,8 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_long_steps_let_other_threads_run(wide: Path, exported: Exporter) -> None:
     """While one is on its way, another thread's call on the same stream is refused; short ones are never in the way."""
-    assert edgernn.load(wide)._engine._long_steps  # type: ignore[attr-defined]
-    assert not edgernn.load(exported("GRU").ernn)._engine._long_steps  # type: ignore[attr-defined]
+    assert edgernn.load(wide)._engine._long_steps
+    assert not edgernn.load(exported("GRU").ernn)._engine._long_steps
     model = _engine.Model(wide.read_bytes(), "wide")
     for long_steps in (True, False):
         stream = _engine.Stream(model, 0, "scalar", long_steps)
@@ -253,12 +253,12 @@ def test_objects_are_whole_or_are_not(model: _engine.Model) -> None:
         with pytest.raises(TypeError, match="not an acceptable base type"):
             type("Sub", (kind,), {})
         with pytest.raises(TypeError):
-            kind.spec = None  # type: ignore[union-attr]
+            kind.spec = None
     for wrong in (None, "text", 3, object()):
         with pytest.raises(TypeError):
-            _engine.Model(wrong, "m")  # type: ignore[arg-type]
+            _engine.Model(wrong, "m")
         with pytest.raises(TypeError):
-            _engine.Stream(wrong, 0, None)  # type: ignore[arg-type]
+            _engine.Stream(wrong, 0, None)
 
 
 def test_stub_is_of_this_module() -> None:
@@ -288,9 +288,9 @@ def test_bytes_that_are_no_file(model: _engine.Model, exported: Exporter) -> Non
     with pytest.raises(ModelFileError, match="newer engine") as caught:
         _engine.Model(newer, "m.ernn")
     assert caught.value.hint == "update edgernn"
-    assert _engine.Model(memoryview(data), "m").ports(0) == model.ports(0)  # type: ignore[arg-type]
+    assert _engine.Model(memoryview(data), "m").ports(0) == model.ports(0)
     with pytest.raises(BufferError):
-        _engine.Model(memoryview(data)[::2], "m")  # type: ignore[arg-type]
+        _engine.Model(memoryview(data)[::2], "m")
 
 
 def test_numbers_and_names_that_are_not_there(model: _engine.Model) -> None:
@@ -302,7 +302,7 @@ def test_numbers_and_names_that_are_not_there(model: _engine.Model) -> None:
             with pytest.raises(OverflowError):
                 call(wrong)
         with pytest.raises(TypeError):
-            call("0")  # type: ignore[arg-type]
+            call("0")
     for port in (stream.input, stream.output, stream.state):
         for number in (1, 2**32, 2**63):
             with pytest.raises(IndexError):
@@ -331,7 +331,7 @@ def test_a_step_takes_arrays_of_its_streams_size(model: _engine.Model, exported:
         with pytest.raises(TypeError):
             _engine.Step((stream,), *half)
     with pytest.raises(AttributeError, match="copy"):
-        _engine.Step((stream,), x, memoryview(y))  # type: ignore[arg-type]
+        _engine.Step((stream,), x, memoryview(y))
     two = _engine.Stream(_engine.Model(exported("two inputs").ernn.read_bytes(), "two"), 0, None)
     with pytest.raises(ValueError, match="not of the streams' only port"):
         _engine.Step((two,), x, y)
@@ -347,7 +347,7 @@ def test_a_step_takes_different_streams_of_one_program(model: _engine.Model, exp
         _engine.Step(())
     for odd in ((stream, None), [stream], stream):
         with pytest.raises(TypeError):
-            _engine.Step(odd)  # type: ignore[arg-type]
+            _engine.Step(odd)
     step = _engine.Step((stream, other))
     x, y = np.asarray(stream.input(0)), np.asarray(stream.output(0))
     assert step.step(np.stack([x, x]), np.stack([y, y])) is None

@@ -69,7 +69,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def test_factory_with_everything(run: Run) -> None:
-    import user_model  # type: ignore[import-not-found]
+    import user_model
 
     state = {f"module.{name}": item for name, item in user_model.Net().state_dict().items()}
     torch.save({"state_dict": state, "epoch": 3}, "w.ckpt")

@@ -43,7 +43,7 @@ def _loud(decoder: nn.Module) -> nn.Module:
     """Weights that give sequences worth comparing: far apart, and seldom ending."""
     for parameter in decoder.parameters():
         parameter.data *= 2.5
-    decoder.logits.bias.data[2] -= 3  # type: ignore[operator, index, union-attr]
+    decoder.logits.bias.data[2] -= 3
     return decoder
 
 
@@ -176,7 +176,7 @@ def test_what_is_no_package(case: Case, tmp_path: Path) -> None:
 
 def test_a_decoder_must_take_what_the_encoder_gives(tmp_path: Path) -> None:
     encoder, decoder = seq2seq.LastState(7, 5, 8), seq2seq.NextToken(11, 8, 8)
-    decoder.forward = lambda tokens, *_: seq2seq.NextToken.forward(decoder, tokens)  # type: ignore[method-assign]
+    decoder.forward = lambda tokens, *_: seq2seq.NextToken.forward(decoder, tokens)
     ids, tokens = torch.randint(0, 7, (1, 13)), torch.randint(0, 11, (1, 12))
     with pytest.raises(ExportError, match="does not start from all"):
         export_package(encoder, ids, decoder, tokens, tmp_path / "p", LOOP)

@@ -362,6 +362,32 @@ def test_the_file_says_what_it_was_made_with(exported: Exporter, tmp_path: Path)
 
 
 @pytest.mark.xdist_group("GRU")
+def test_verify_against_the_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A factory that gives no example will do, as PyTorch takes the data's frames."""
+    monkeypatch.syspath_prepend(tmp_path)
+    lines = (
+        "import torch",
+        "def made():",
+        "    torch.manual_seed(0)",
+        "    return torch.nn.GRU(8, 16, batch_first=True)",
+    )
+    (tmp_path / "bare_factory.py").write_text("\n".join(lines), "utf-8")
+    torch.manual_seed(0)
+    export_model(torch.nn.GRU(8, 16, batch_first=True), torch.randn(1, 20, 8), tmp_path / "m.ernn")
+    frames = np.random.default_rng(0).standard_normal((3, 50, 8)).astype(np.float32)
+    words = [
+        "verify",
+        "bare_factory:made",
+        str(tmp_path / "m.ernn"),
+        "--data",
+        str(save(list(frames), tmp_path)),
+        "--json",
+    ]
+    result = CliRunner().invoke(cli, words, catch_exceptions=False)
+    (found,) = json.loads(result.stdout)["files"]
+    assert found["outputs"]["output"]["snr_db"] > 120
+
+
 def test_verify_warns_of_drift(exported: Exporter, tmp_path: Path) -> None:
     """What gets worse towards the end is said on stderr, in words and with the numbers."""
     path, out = exported("GRU").path, tmp_path / "q.onnx"

@@ -211,9 +211,12 @@ def test_compiled_boards_compile(board: Board) -> None:
     assert (tool(lambda: build_engine(board)) / "libernn.a").stat().st_size > 50_000
 
 
-def test_builds_are_kept_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_builds_are_kept_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """A build that fails says the compiler's words and leaves nothing; a second one takes the first one's."""
     needs("cmake")
+    caplog.set_level("INFO", "edgernn")
     monkeypatch.setenv("EDGERNN_CACHE", str(tmp_path))
     (tmp_path / "odd.toml").write_text(
         (ROOT / "targets/boards/android-arm64.toml").read_text("utf-8").replace("aarch64-linux-android", "aarch64-cp-m")
@@ -223,7 +226,10 @@ def test_builds_are_kept_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest
     assert [path.name for path in tmp_path.iterdir()] == ["odd.toml"]
     first = build_engine(find_board("android-arm64"))
     stamp = (first / "libernn.a").stat().st_mtime_ns
+    assert caplog.messages[-1] == "building the engine for aarch64-linux-android, once: a minute or so"
+    caplog.clear()
     assert build_engine(find_board("android-arm64")) == first
     assert (first / "libernn.a").stat().st_mtime_ns == stamp
+    assert not caplog.messages
     with pytest.raises(TargetError, match="there are runners for Linux boards alone"):
         build_runner(find_board("wasm"))

@@ -107,7 +107,7 @@ def test_step_into_a_given_array(load: Loader) -> None:
     before = stream.save()
     for wrong in (np.zeros((1, 5)), np.zeros((2, 5), np.float32), locked, [[0.0] * 5]):
         with pytest.raises(InputError, match="`out` is"):
-            stream.step(x[:6], out=wrong)  # type: ignore[arg-type]
+            stream.step(x[:6], out=wrong)
     assert stream.save() == before
 
 
@@ -196,6 +196,7 @@ def test_newest_frame(load: Loader) -> None:
     [
         (np.zeros((3, 9), np.float32), ["[3, 9] came", "[frames, 8]"]),
         (np.zeros((1, 3, 8), np.float32), ["batch axis"]),
+        (np.zeros((4, 3, 8), np.float32), ["give one of these"]),
         (np.zeros(8, np.float32), ["x[None]"]),
         (np.zeros((8, 3), np.float32), ["x.T"]),
         (np.zeros((3, 8), np.int16), ["int16", "32768"]),
@@ -267,7 +268,7 @@ def test_saved_states_that_do_not_fit(load: Loader) -> None:
         (saved[:60] + bytes([saved[60] ^ 1]) + saved[61:], "checksum"),
     ):
         with pytest.raises(StateError, match=text):
-            stream.restore(broken)  # type: ignore[arg-type]
+            stream.restore(broken)
     np.testing.assert_array_equal(stream.push(np.ones((9, 8), np.float32)), before)
 
 

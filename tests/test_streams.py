@@ -126,7 +126,7 @@ def test_refusals_change_nothing(files: dict[str, Path]) -> None:
     with pytest.raises(InputError, match="0 streams"):
         model.streams(0)
     with pytest.raises(InputError, match="an integer; str came"):
-        model.streams("a")  # type: ignore[arg-type]
+        model.streams("a")
 
 
 def test_a_sequence_of_streams(files: dict[str, Path]) -> None:

@@ -110,7 +110,7 @@ def test_every_family(
 def test_beside_numpy_2(tflite: TFLiteMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     """With which it fails obscurely."""
     fake = types.ModuleType("tflite_runtime.interpreter")
-    fake.Interpreter = object  # type: ignore[attr-defined]
+    fake.Interpreter = object
     monkeypatch.setitem(sys.modules, "tflite_runtime", types.ModuleType("tflite_runtime"))
     monkeypatch.setitem(sys.modules, "tflite_runtime.interpreter", fake)
     monkeypatch.setattr(np, "__version__", "2.4.6")

@@ -95,14 +95,9 @@ def command(
     go beside it. With --calibration the file is in int8, as by `edgernn quantize`. With --dry-run no file is written,
     and the exit status says whether the module streams.
     """
-    if Path(source).is_dir():
+    package = Path(source).is_dir()
+    if package:
         _refuse(ctx, (*MODULE_OPTIONS, *CONTRACT_OPTIONS, *STEP_OPTIONS, *FORM_OPTIONS), "does not go with a package")
-        if output is None:
-            raise click.UsageError("Missing option '-o' / '--output'.", ctx)
-        if calibration is None:
-            _refuse(ctx, options, "goes with --calibration")
-        _from_package(Path(source), output, calibration, options, as_json)
-        return
     packed = source.endswith(".ernn")
     others = source.endswith(".onnx") and not has_contract(read_model(source))
     ours = packed or (source.endswith(".onnx") and not others)
@@ -124,6 +119,9 @@ def command(
         _refuse(ctx, options, "goes with --calibration")
     else:
         _refuse(ctx, FORM_OPTIONS, "goes with a file that is quantized already, or with a float one")
+    if package:
+        _from_package(Path(source), output, calibration, options, as_json)
+        return
     contract: Options = {
         "name": name,
         "model_version": model_version or "1",

@@ -91,7 +91,7 @@ int ernn_cpu_has_wasm128(void) { return 1; } /* a module with such instructions 
 int ernn_cpu_has_dsp(void) { return 1; } /* microcontrollers are compiled for the one that they are */
 int ernn_cpu_has_mve(void) { return 1; }
 #elif defined(__arm__)
-int ernn_cpu_has_dsp(void) { return 1; } /* the build for armv6 alone has it, whose every CPU has these instructions */
+int ernn_cpu_has_dsp(void) { return 1; } /* builds have it where every CPU that they are for does: Armv6 */
 #if defined(__ARM_NEON)
 int ernn_cpu_has_neon(void) { return 1; } /* compiled for CPUs that have it */
 #elif defined(__linux__)

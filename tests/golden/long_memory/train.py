@@ -97,7 +97,7 @@ def train(kind: str, name: str) -> LongMemory:
         state = state.detach() if isinstance(state, Tensor) else tuple(item.detach() for item in state)
         loss = nn.functional.mse_loss(model.out(y), torch.from_numpy(teacher(x)))
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

@@ -62,7 +62,8 @@ INLINE __m512i fours(__m512i total, const int8_t *x, const int8_t *w) {
   return _mm512_dpbusd_epi32(total, _mm512_set1_epi32(four), _mm512_loadu_si512((const void *)w));
 }
 
-/* The quads go round the chains, whose sums meet at the end; a panel's weights are read in the order in which they lie. */
+/* The quads go round the chains, whose sums meet at the end; a panel's weights are read in the order in which they lie.
+ * Columns are padded to 16, so that quads come by fours. */
 INLINE void add_products(d16 *acc, const int8_t *w, const int gates, const int panels, uint64_t panel_bytes,
                          const int8_t *x, uint32_t quads) {
   __m512i total[CHAINS][8];

@@ -1,4 +1,5 @@
-/* Arm CPUs with SIMD in the general registers (Cortex-M4, M7, M33; Armv6, as in the first Raspberry Pi): two products at a time in the general registers. */
+/* Arm CPUs with two products at a time in the general registers: Cortex-M4, M7, M33, and Armv6, as in the first
+ * Raspberry Pi. */
 #define ISA dsp
 #define FLOATS plain
 #define PLAIN_C

@@ -3,18 +3,16 @@
 #define ERNN_FOURS_H
 #include "../functions.h"
 
-#define IN_FOURS static inline __attribute__((always_inline, unused)) /* also where single floats have one copy */
-
 typedef float fours __attribute__((vector_size(16)));
 typedef int32_t masks __attribute__((vector_size(16)));
 typedef fours loose_fours __attribute__((aligned(4)));
 
-IN_FOURS fours load4(const float *from) { return *(const loose_fours *)from; }
-IN_FOURS void store4(float *to, fours x) { *(loose_fours *)to = x; }
-IN_FOURS fours all4(float x) { return x - (fours){0}; }
+INLINE fours load4(const float *from) { return *(const loose_fours *)from; }
+INLINE void store4(float *to, fours x) { *(loose_fours *)to = x; }
+INLINE fours all4(float x) { return x - (fours){0}; }
 
 /* Subnormals are zeros of their sign. */
-IN_FOURS fours flush4(fours x) {
+INLINE fours flush4(fours x) {
   const masks u = (masks)x, subnormal = (u & 0x7fffffff) < 0x00800000;
   return (fours)(u & ~(subnormal & 0x7fffffff));
 }

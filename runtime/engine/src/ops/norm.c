@@ -1,5 +1,4 @@
 /* Float sums over an axis, and what is scaled by them. */
-#define PLAIN_C
 #include "edgernn.h"
 #include "fours.h"
 #include "portable.h"

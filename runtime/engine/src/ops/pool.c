@@ -1,5 +1,4 @@
 /* Maxima, sums and means over windows of rows. */
-#define PLAIN_C
 #include "portable.h"
 #include "walk.h"
 

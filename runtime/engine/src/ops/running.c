@@ -1,5 +1,4 @@
 /* Mean and largest value since reset. The state may lie where its successor goes. */
-#define PLAIN_C
 #include "portable.h"
 #include "walk.h"
 

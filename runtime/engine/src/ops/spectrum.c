@@ -49,23 +49,23 @@ APART void joined(float *re, float *im, const float *part_re, const float *part_
  * `twiddle` (n cosines, n negated sines), those of the next level behind them. */
 static void transform(const float *from_re, const float *from_im, uint64_t step, uint32_t n, float *re, float *im,
                       float *room, const float *twiddle) {
+  if (n == 1) {
+    *re = *from_re, *im = from_im ? *from_im : 0.0f;
+    return;
+  }
   uint32_t p = 2;
-  while (n % p && n > 1) p++;
+  while (n % p) p++;
   const uint32_t m = n / p;
   const float *c = twiddle, *s = twiddle + n;
   float *part_re = room, *part_im = room + n;
-  if (n == 1) part_re = re, part_im = im;
-  for (uint32_t r = 0; r < (n == 1 ? 1 : p); r++) {
+  for (uint32_t r = 0; r < p; r++) {
     float *a = part_re + (uint64_t)r * m, *b = part_im + (uint64_t)r * m;
-    if (m <= 1) /* the last level */
-      *a = from_re[r * step], *b = from_im ? from_im[r * step] : 0.0f;
-    else /* `re` and `im` are free until the parts are joined: the next level works there */
-      transform(from_re + r * step, from_im ? from_im + r * step : from_im, step * p, m, a, b, room + 2 * (uint64_t)n,
-                twiddle + 2 * (uint64_t)n);
+    /* `re` and `im` are free until the parts are joined: the next level works there */
+    transform(from_re + r * step, from_im ? from_im + r * step : from_im, step * p, m, a, b, room + 2 * (uint64_t)n,
+              twiddle + 2 * (uint64_t)n);
     if (r == 1) turned(a, b, c, s, m);
     for (uint32_t i = 0; r > 1 && i < m; i++) turned(a + i, b + i, c + (uint64_t)r * i % n, s + (uint64_t)r * i % n, 1);
   }
-  if (n == 1) return;
   if (p == 2)
     joined_two(re, part_re, m), joined_two(im, part_im, m);
   else

@@ -1,5 +1,4 @@
 /* Sums and extremes over an axis, and running sums. */
-#define PLAIN_C
 #include "fours.h"
 #include "portable.h"
 #include "walk.h"
